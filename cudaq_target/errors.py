@@ -1,0 +1,172 @@
+"""Everything this package raises on purpose.
+
+One root, one frozen-field dataclass per failure. A message says what failed in the user's words,
+which limit was met (number and unit), and what would work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class TargetError(Exception):
+    """Root of all errors that the target raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where in the user's program something was written.
+
+    Attributes:
+        kernel: Name of the kernel as the user wrote it.
+        line: Line number in the user's file, or None where CUDA-Q keeps none.
+        file: Path of the user's file, or None (REPL, builder kernels).
+    """
+
+    kernel: str
+    line: int | None = None
+    file: str | None = None
+
+    def __str__(self) -> str:
+        return self.kernel if self.line is None else f"{self.kernel}, line {self.line}"
+
+
+@dataclass
+class UnsupportedKernelError(TargetError):
+    """A kernel uses something that a neutral-atom machine cannot do, or that we do not lower.
+
+    Attributes:
+        source: Kernel and line.
+        construct: What was used, for example "mid-circuit measurement of qubit 0".
+        reason: Why it cannot run.
+        remedy: What would work.
+    """
+
+    source: Source
+    construct: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.construct} cannot run here: {self.reason}. {self.remedy}"
+
+
+@dataclass
+class DeviceLimitError(TargetError):
+    """A program needs more than the device offers.
+
+    Attributes:
+        subject: What was asked for, in the user's words.
+        limit: The limit, with number and unit.
+        device: Name of the device.
+        remedy: What would work.
+    """
+
+    subject: str
+    limit: str
+    device: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.device} allows {self.limit}. {self.remedy}"
+
+
+@dataclass
+class UnsuitableDeviceError(TargetError):
+    """A device lacks the channels that a gate kernel needs.
+
+    Attributes:
+        device: Name of the device.
+        reason: Which channel is missing and what it is needed for.
+        remedy: What would work.
+    """
+
+    device: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.device} cannot run gate kernels: {self.reason}. {self.remedy}"
+
+
+@dataclass
+class OptionError(TargetError):
+    """An option is unknown or has a value that is not allowed.
+
+    Attributes:
+        option: Name of the option, or a phrase such as "device 'Foo'".
+        reason: What is wrong with it.
+        remedy: The nearest known option, or the allowed values.
+    """
+
+    option: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.option}: {self.reason}. {self.remedy}"
+
+
+@dataclass
+class MemoryLimitError(TargetError):
+    """A program would not fit into memory; refused before the machine swaps.
+
+    Attributes:
+        needed_bytes: Predicted peak use (bytes).
+        available_bytes: What the process may still allocate (bytes).
+        n_qubits: Number of qubits of the program.
+        remedy: What would work.
+    """
+
+    needed_bytes: int
+    available_bytes: int
+    n_qubits: int
+    remedy: str
+
+    def __str__(self) -> str:
+        gib = 2.0**30
+        return (
+            f"emulating {self.n_qubits} qubits needs {self.needed_bytes / gib:.1f} GiB, "
+            f"{self.available_bytes / gib:.1f} GiB are available. {self.remedy}"
+        )
+
+
+@dataclass
+class PulseNotFoundError(TargetError):
+    """No pulse within the device's limits performs a CPhase at this distance.
+
+    Attributes:
+        interaction_rad_per_us: Pair interaction V = C6/R^6 (rad/µs).
+        theta_rad: Wanted phase (rad).
+        longest_ns: Longest pulse that was tried (ns).
+        device: Name of the device.
+    """
+
+    interaction_rad_per_us: float
+    theta_rad: float
+    longest_ns: int
+    device: str
+
+    def __str__(self) -> str:
+        return (
+            f"CPhase({self.theta_rad:.4f} rad) at interaction "
+            f"{self.interaction_rad_per_us:.4g} rad/µs: no pulse up to {self.longest_ns} ns within "
+            f"the limits of {self.device}. Place the atoms closer (Pasqal(layout=...)) or allow "
+            f"SWAPs (Pasqal(route='swap'))."
+        )
+
+
+@dataclass
+class HostError(TargetError):
+    """CUDA-Q is missing or of a version this package was not tested with.
+
+    Attributes:
+        problem: What was found.
+        remedy: The exact command that helps.
+    """
+
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.remedy}"
