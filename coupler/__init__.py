@@ -1,0 +1,1 @@
+"""Moves measured shots from a QPU controller into compute kernels, and decisions back."""

@@ -1,0 +1,1 @@
+"""CUDA-Q's target `pasqal`, completed: gate kernels run as neutral-atom pulses."""
