@@ -4,6 +4,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <chrono>
 #include <span>
 #include <string>
@@ -18,6 +19,7 @@ namespace {
 
 using cudaq_target::Fault;
 using cudaq_target::Finding;
+using cudaq_target::Frame;
 using cudaq_target::Push;
 using Clock = std::chrono::steady_clock;
 using Buffer = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -27,6 +29,8 @@ constexpr int kSpinsBeforeYield = 2000;
 constexpr int kYieldsBeforeSleep = 2000;
 /// How long a wait may ignore Ctrl-C; the lock is taken this often to look for signals.
 constexpr auto kSignalPeriod = std::chrono::milliseconds(50);
+/// 31 years: infinite for the user, and far from the end of the clock's 64-bit nanoseconds.
+constexpr double kLongestWaitS = 1e9;
 
 std::span<std::byte> bytes_of(const Buffer& buffer) {
     return {reinterpret_cast<std::byte*>(buffer.data()), buffer.size()};
@@ -55,7 +59,7 @@ std::string expectation(const Finding& finding) {
         case Fault::kSlotCount: return "a power of two up to " + limit;
         case Fault::kSlotBytes: return "1 to " + limit;
         case Fault::kCounters: return "at most " + limit;
-        case Fault::kMagic:
+        case Fault::kMagic: return limit + ", which `format` writes";
         case Fault::kVersion:
         case Fault::kStride:
         case Fault::kNone: break;
@@ -81,11 +85,11 @@ void raise_if_wrong(const Finding& finding) {
 /// Waits without the interpreter lock until `ready()` holds. False when `timeout_s` has passed.
 template <typename Ready>
 bool wait_until(Ready ready, double timeout_s) {
-    if (ready()) {
-        return true;
+    if (!(timeout_s > 0)) {  // so that NaN does not wait either
+        return ready();
     }
-    const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                             std::chrono::duration<double>(timeout_s));
+    const std::chrono::duration<double> timeout(std::min(timeout_s, kLongestWaitS));
+    const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout);
     for (int n_tries = 0;;) {
         if (PyErr_CheckSignals() != 0) {
             throw nb::python_error();
@@ -153,22 +157,22 @@ bool push(Producer& self, nb::handle frame, double timeout_s) {
                 raise("FrameTooLongError", data.bytes().size(), self.side.slot_bytes());
             case Push::kFull: break;
         }
-        if (timeout_s <= 0 || !wait_until([&] { return !self.side.is_full(); }, timeout_s)) {
+        if (!wait_until([&] { return !self.side.is_full(); }, timeout_s)) {
             return false;
         }
     }
 }
 
 /// The oldest frame, or nothing after `timeout_s`.
-std::optional<std::span<const std::byte>> front(Consumer& self, double timeout_s) {
+std::optional<Frame> front(Consumer& self, double timeout_s) {
     if (self.side.is_empty() &&
-        (timeout_s <= 0 || !wait_until([&] { return !self.side.is_empty(); }, timeout_s))) {
+        !wait_until([&] { return !self.side.is_empty(); }, timeout_s)) {
         return std::nullopt;
     }
     const auto frame = self.side.front();
-    if (!frame) {
+    if (frame.n_bytes > self.side.slot_bytes()) {
         self.side.release();  // the cursor moves on, or one bad frame would block the link
-        raise("RingFormatError", "stored frame length", std::uint64_t{self.side.slot_bytes()} + 1,
+        raise("RingFormatError", "stored frame length (bytes)", frame.n_bytes,
               "at most " + std::to_string(self.side.slot_bytes()));
     }
     return frame;
@@ -179,7 +183,7 @@ nb::object pop(Consumer& self, double timeout_s) {
     if (!frame) {
         return nb::none();
     }
-    nb::bytes copy(frame->data(), frame->size());
+    nb::bytes copy(frame->start, frame->n_bytes);
     self.side.release();
     return copy;
 }
@@ -189,8 +193,8 @@ nb::object peek(nb::handle_t<Consumer> self, double timeout_s) {
     if (!frame) {
         return nb::none();
     }
-    const auto* start = reinterpret_cast<const std::uint8_t*>(frame->data());
-    return nb::cast(FrameView(start, {frame->size()}, self));
+    const auto* start = reinterpret_cast<const std::uint8_t*>(frame->start);
+    return nb::cast(FrameView(start, {frame->n_bytes}, self));
 }
 
 void release(Consumer& self) {
@@ -204,6 +208,7 @@ template <typename Side>
 nb::class_<Owned<Side>> bind_side(nb::module_& module, const char* name, const char* doc) {
     return nb::class_<Owned<Side>>(module, name, doc)
         .def(nb::init<Buffer>(), "buffer"_a,
+             nb::sig("def __init__(self, buffer: typing_extensions.Buffer) -> None"),
              "Attach to a formatted ring.\n\n"
              "Args:\n    buffer: Writable, contiguous, uint8; kept alive by this object.\n\n"
              "Raises:\n    RingFormatError: The buffer holds no valid ring.")
@@ -211,8 +216,8 @@ nb::class_<Owned<Side>> bind_side(nb::module_& module, const char* name, const c
                      "Number of slots.")
         .def_prop_ro("slot_bytes", [](const Owned<Side>& self) { return self.side.slot_bytes(); },
                      "Longest frame (bytes).")
-        .def("__len__", [](const Owned<Side>& self) { return self.side.n_waiting(); },
-             "Frames published and not yet consumed.");
+        .def_prop_ro("n_waiting", [](const Owned<Side>& self) { return self.side.n_waiting(); },
+                     "Frames published and not yet consumed.");
 }
 
 }  // namespace
@@ -236,12 +241,16 @@ NB_MODULE(_ring, module) {
             raise_if_wrong(cudaq_target::format(bytes_of(buffer), n_slots, slot_bytes));
         },
         "buffer"_a, "n_slots"_a, "slot_bytes"_a,
+        nb::sig("def format(buffer: typing_extensions.Buffer, n_slots: int, slot_bytes: int) "
+                "-> None"),
         "Write an empty ring into `buffer`, which nobody else may be using.\n\n"
         "Raises:\n    RingFormatError: The geometry is out of range or the buffer too small.");
 
     bind_side<cudaq_target::Producer>(
         module, "Producer", "The writing side; one per ring, used by one thread at a time.")
         .def("push", &push, "frame"_a, nb::kw_only(), "timeout_s"_a = 0.0,
+             nb::sig("def push(self, frame: typing_extensions.Buffer, *, "
+                     "timeout_s: float = 0.0) -> bool"),
              "Copy one frame into the ring.\n\n"
              "Args:\n    frame: Any contiguous bytes-like object, at most `slot_bytes` long.\n"
              "    timeout_s: How long to wait for a free slot (s), without the interpreter lock.\n\n"

@@ -48,11 +48,17 @@ struct Header {
     std::uint32_t n_slots;
     std::uint32_t slot_bytes;
     std::uint32_t stride_bytes;
-    alignas(kLineBytes) std::uint64_t head;
-    alignas(kLineBytes) std::uint64_t tail;
+    std::byte pad_geometry[kLineBytes - 24];
+    std::uint64_t head;
+    std::byte pad_head[kLineBytes - 8];
+    std::uint64_t tail;
+    std::byte pad_tail[kLineBytes - 8];
 };
 static_assert(sizeof(Header) == 3 * kLineBytes && std::is_trivially_copyable_v<Header>);
 static_assert(offsetof(Header, head) == 128 && offsetof(Header, tail) == 256);
+// Padding and not `alignas`: private buffers are aligned to 8 or 16 bytes only, and work too.
+// Shared memory starts at a page, where each counter has its own pair of cache lines.
+static_assert(alignof(Header) == alignof(std::uint64_t));
 
 /// What is wrong with a buffer or a geometry; `kNone` where nothing is.
 enum class Fault {
@@ -75,6 +81,12 @@ struct Finding {
 };
 
 enum class Push { kDone, kFull, kTooLong };
+
+/// A frame in its slot, with the length as stored there; a faulty peer can store any.
+struct Frame {
+    const std::byte* start;
+    std::uint32_t n_bytes;
+};
 
 constexpr std::size_t stride_for(std::uint32_t slot_bytes) noexcept {
     return (kFramePrefixBytes + slot_bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
@@ -272,15 +284,12 @@ public:
     }
 
     /// The oldest frame, in place; valid until `release`. Only after `is_empty()` was false.
-    /// Empty optional: the stored length exceeds the slot, which only a faulty peer can write.
-    std::optional<std::span<const std::byte>> front() const noexcept {
+    /// The length is read once; the caller compares it with `slot_bytes()` before any access.
+    Frame front() const noexcept {
         const auto* place = slot(tail_);
-        std::uint32_t length = 0;
-        std::memcpy(&length, place, sizeof(length));
-        if (length > slot_bytes()) {
-            return std::nullopt;
-        }
-        return std::span(place + kFramePrefixBytes, length);
+        Frame frame{place + kFramePrefixBytes, 0};
+        std::memcpy(&frame.n_bytes, place, sizeof(frame.n_bytes));
+        return frame;
     }
 
     /// Gives the oldest slot back. Only after `is_empty()` was false.

@@ -1,0 +1,15 @@
+"""Stops with one clear sentence when the package is not installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+SET_UP = "pip install -e '.[cu12,cli,draw,emu]' --group test --group lint"
+
+
+def pytest_configure() -> None:
+    """The compiled ring is the part that a source tree without an installation lacks."""
+    if find_spec("cudaq_target") is None or find_spec("cudaq_target.coupler") is None:
+        raise pytest.UsageError(f"cudaq_target is not installed; run `make test`, or: {SET_UP}")
