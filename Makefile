@@ -1,0 +1,42 @@
+# make demo | test | lint | bench | clean; the first two install what they need into .venv, once.
+PYTHON ?= python3
+BENCHMARK ?= compile
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+BENCH_INSTALLED := .venv/.installed-bench
+RECIPE := pyproject.toml CMakeLists.txt .ci/install.py $(wildcard coupler/native/*)
+
+.PHONY: demo test lint bench clean
+
+demo: $(INSTALLED)
+	@$(BIN)/cudaq-target demo
+
+# Lint and tests both run, whatever the other says; the last line is pytest's.
+test: $(INSTALLED)
+	@status=0; \
+	$(MAKE) --no-print-directory lint || status=1; \
+	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered || status=1; \
+	exit $$status
+
+lint: $(INSTALLED)
+	@echo "ruff";         $(BIN)/ruff check -q .
+	@echo "ruff format";  $(BIN)/ruff format -q --check .
+	@echo "mypy";         $(BIN)/mypy
+	@echo "import rules"; $(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }
+
+bench: $(BENCH_INSTALLED)
+	@$(BIN)/cudaq-target bench $(BENCHMARK)
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -f cudaq_target/coupler cudaq_target/kernels
+
+$(INSTALLED): $(RECIPE)
+	@command -v $(PYTHON) > /dev/null || { \
+	  echo "This machine lacks: apt-get install python3 python3-venv python3-dev"; exit 1; }
+	@$(PYTHON) .ci/install.py
+	@touch $@
+
+$(BENCH_INSTALLED): $(INSTALLED)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group bench
+	@touch $@
