@@ -157,6 +157,26 @@ class PulseNotFoundError(TargetError):
 
 
 @dataclass
+class SequenceError(TargetError):
+    """Pulser does not accept a pulse program, or would play it at other times.
+
+    Attributes:
+        device: Name of the device.
+        subject: Which pulse or part of the program.
+        problem: What Pulser does instead, or says.
+        remedy: What would work.
+    """
+
+    device: str
+    subject: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} on {self.device}: {self.problem}. {self.remedy}"
+
+
+@dataclass
 class HostError(TargetError):
     """CUDA-Q is missing or of a version this package was not tested with.
 
@@ -170,3 +190,21 @@ class HostError(TargetError):
 
     def __str__(self) -> str:
         return f"{self.problem}. {self.remedy}"
+
+
+@dataclass
+class UnsupportedProgramError(TargetError):
+    """A pulse program holds something that the embedded emulator has no exact propagator for.
+
+    Attributes:
+        subject: The place in the program, for example "atom 3 at 420 ns".
+        reason: Why it cannot be emulated.
+        remedy: What would work.
+    """
+
+    subject: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} cannot be emulated: {self.reason}. {self.remedy}"
