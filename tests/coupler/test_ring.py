@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import inspect
+import mmap
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from collections import deque
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,41 +89,46 @@ TestRingAgainstDeque.settings = settings(max_examples=60, deadline=None)
 
 
 def frame_number(i: int) -> bytes:
-    """Frame `i` of the stream: its number, then a length that varies with it."""
-    return struct.pack("<Q", i) + bytes((i * 7 + k) % 251 for k in range(i % 17))
+    """Frame `i` of the stream: its number, then a tail whose length varies with it."""
+    return i.to_bytes(8, "little") + bytes([i % 251]) * (i % 17)
 
 
-def stream(name: str) -> None:
-    memory = SharedMemory(name=name)
-    producer = ring.Producer(memory.buf)
-    for i in range(N_FRAMES):
+def shared(path: str) -> mmap.mmap:
+    with Path(path).open("r+b") as file:
+        return mmap.mmap(file.fileno(), 0)
+
+
+def send_stream(path: str, n_frames: int) -> None:
+    """What the other process runs."""
+    producer = ring.Producer(shared(path))
+    for i in range(n_frames):
         if not producer.push(frame_number(i), timeout_s=60):
             raise TimeoutError(i)
-    del producer
-    memory.close()
 
 
-def test_two_processes_exchange_every_frame_in_order() -> None:
-    memory = SharedMemory(create=True, size=ring.required_bytes(64, 24))
-    try:
-        ring.format(memory.buf, 64, 24)
-        consumer = ring.Consumer(memory.buf)
-        sender = multiprocessing.get_context("spawn").Process(target=stream, args=(memory.name,))
-        sender.start()
-        received = sent = 0
+def start_sender(path: str) -> subprocess.Popen[bytes]:
+    imports = (
+        "import mmap\nfrom pathlib import Path\nfrom cudaq_target.coupler import _ring as ring\n"
+    )
+    functions = map(inspect.getsource, (frame_number, shared, send_stream))
+    code = f"{imports}{''.join(functions)}send_stream({path!r}, {N_FRAMES})"
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+def test_two_processes_exchange_every_frame_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "ring"
+    path.write_bytes(formatted(n_slots=64, slot_bytes=24))
+    consumer = ring.Consumer(shared(str(path)))
+    received = sent = 0
+    with start_sender(str(path)) as sender:
         for i in range(N_FRAMES):
             frame = consumer.pop(timeout_s=60)
             assert frame is not None, f"frame {i} never came"
             received = zlib.crc32(frame, received)
             sent = zlib.crc32(frame_number(i), sent)
-        sender.join(60)
-        assert sender.exitcode == 0
-        assert received == sent
-        assert consumer.pop() is None
-        del consumer
-    finally:
-        memory.close()
-        memory.unlink()
+    assert sender.returncode == 0
+    assert received == sent
+    assert consumer.pop() is None
 
 
 def test_waiting_lets_other_threads_run_and_wakes_on_a_frame() -> None:
