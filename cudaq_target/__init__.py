@@ -1,1 +1,40 @@
-"""CUDA-Q's target `pasqal`, completed: gate kernels run as neutral-atom pulses."""
+"""CUDA-Q's target `pasqal`, completed: gate kernels run as neutral-atom pulses.
+
+>>> import cudaq_target
+>>> cudaq_target.Pasqal(machine="local")
+Pasqal(machine='local')
+
+Importing this package loads the standard library only; a name loads its module when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cudaq_target.errors import TargetError
+    from cudaq_target.program import Program
+    from cudaq_target.shots import Shots
+    from cudaq_target.target import Pasqal
+
+__all__ = ["Pasqal", "Program", "Shots", "TargetError"]
+
+_MODULES = {
+    "Pasqal": "target",
+    "Program": "program",
+    "Shots": "shots",
+    "TargetError": "errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})
