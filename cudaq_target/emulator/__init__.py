@@ -1,0 +1,1 @@
+"""The embedded emulator: pulse programs to exact states and shots."""

@@ -1,0 +1,85 @@
+"""How much memory an emulation needs, and how much there is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cudaq_target.errors import MemoryLimitError
+
+_REMEDY = "Use fewer qubits, a larger machine, or a cloud emulator such as machine='EMU_MPS'"
+
+_UNCHECKED_BYTES = 64 << 20
+"""Allocations below this are not worth a look at the system's counters."""
+
+
+def state_bytes(n_atoms: int, *, levels: int = 2, itemsize: int = 16, copies: float = 1.5) -> int:
+    """Predict the peak of an emulation.
+
+    Args:
+        n_atoms: Atoms that are driven at all.
+        levels: Levels per atom; 3 when noise leaves atoms in r.
+        itemsize: Bytes per amplitude.
+        copies: States held at the same time; 1.5 while the last atom joins, 2 for a reordered copy.
+
+    Returns:
+        Bytes.
+
+    >>> state_bytes(24) == int(1.5 * 16 * 2**24)
+    True
+    """
+    return int(copies * itemsize * levels**n_atoms)
+
+
+def available_bytes() -> int:
+    """Return what this process may still allocate without swapping (bytes).
+
+    The smaller of the system's available memory and what its control group leaves.
+    """
+    free = _system_available()
+    for limit_path, usage_path in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ):
+        limit, usage = _read_int(limit_path), _read_int(usage_path)
+        if limit is not None and usage is not None:
+            free = min(free, max(0, limit - usage))
+    return free
+
+
+def require_bytes(needed: int, n_qubits: int) -> None:
+    """Refuse an allocation that would not fit.
+
+    Args:
+        needed: Bytes about to be allocated.
+        n_qubits: Qubits of the program, for the message.
+
+    Raises:
+        MemoryLimitError: Less than `needed` is available.
+    """
+    if needed < _UNCHECKED_BYTES:
+        return
+    free = available_bytes()
+    if needed > free:
+        raise MemoryLimitError(needed, free, n_qubits, _REMEDY)
+
+
+def _system_available() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # Not Linux: fall through to the total, an upper bound.
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _read_int(path: str) -> int | None:
+    try:
+        text = Path(path).read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None

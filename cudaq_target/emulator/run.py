@@ -1,0 +1,217 @@
+"""Run a pulse program without noise: exact state, leakage, shots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cudaq_target.emulator import levels as lv
+from cudaq_target.emulator.memory import require_bytes, state_bytes
+from cudaq_target.emulator.propagators import time_ordered, two_level
+from cudaq_target.emulator.state import LevelState
+from cudaq_target.emulator.windows import Rotation, steps_of
+from cudaq_target.kernels import statevector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from cudaq_target.emulator.windows import Step, Window
+    from cudaq_target.timeline import PulseProgram
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmulatorResult:
+    """The end of an emulation, in the kernel's frame.
+
+    Attributes:
+        amplitudes: Amplitudes over the levels that atoms may occupy, atom 0 most significant.
+        levels: Those levels, per atom (g = 0, h = 1, r = 2).
+        atom_of_qubit: Which atom holds kernel qubit k.
+        leakage: Population that is still in r, per atom, shape (n_atoms,). It reads as 0, as r does
+            in Pulser's digital measurement.
+    """
+
+    amplitudes: NDArray[np.complexfloating]
+    levels: tuple[lv.Levels, ...]
+    atom_of_qubit: tuple[int, ...]
+    leakage: NDArray[np.float64]
+
+    def state(self) -> NDArray[np.complex128]:
+        """Return the kernel's state, qubit 0 most significant, shape (2^n_qubits,).
+
+        Amplitudes of atoms in r are left out, so the squared norm is what the leakage leaves. Atoms
+        without a qubit must have returned to g; what they hold in h is left out as well.
+        """
+        tensor = self.amplitudes.reshape([len(levels) for levels in self.levels])
+        held = set(self.atom_of_qubit)
+        source: list[slice | int] = []
+        target: list[slice | int] = []
+        for atom, levels in enumerate(self.levels):
+            if atom in held:
+                logical = [level for level in levels if level != lv.R]
+                source.append(slice(0, len(logical)))
+                target.append(slice(logical[0], logical[-1] + 1) if logical else slice(0, 0))
+            elif levels[0] == lv.G:
+                source.append(0)
+            else:
+                return np.zeros(2 ** len(self.atom_of_qubit), dtype=np.complex128)
+        kept_atoms = sorted(held)
+        order = [kept_atoms.index(atom) for atom in self.atom_of_qubit]
+        tensor = tensor[tuple(source)]
+        if tensor.size == 2 ** len(order) and order == list(range(len(order))):
+            return np.ascontiguousarray(tensor, dtype=np.complex128).reshape(-1)
+        result = np.zeros((2,) * len(order), dtype=np.complex128)
+        result[tuple(target[k] for k in order)] = tensor.transpose(order)
+        return result.reshape(-1)
+
+    def sample(
+        self, n_shots: int, rng: np.random.Generator, *, threads: int | None = None
+    ) -> NDArray[np.uint8]:
+        """Measure every qubit.
+
+        Args:
+            n_shots: Number of shots.
+            rng: Source of randomness.
+            threads: Most threads to use.
+
+        Returns:
+            Bits, shape (n_shots, n_qubits), kernel qubit order; h reads 1, g and r read 0.
+        """
+        indices = statevector.sample_indices(self.amplitudes, n_shots, rng, threads=threads)
+        digits = statevector.indices_to_digits(indices, [len(levels) for levels in self.levels])
+        bits = np.empty((n_shots, len(self.atom_of_qubit)), dtype=np.uint8)
+        for qubit, atom in enumerate(self.atom_of_qubit):
+            reads_one = np.array([level == lv.H for level in self.levels[atom]], dtype=np.uint8)
+            bits[:, qubit] = reads_one[digits[:, atom]]
+        return bits
+
+
+def couplings_of(
+    coordinates_um: NDArray[np.float64], c6_rad_per_us_um6: float
+) -> NDArray[np.float64]:
+    """Return the pair interactions V_ij = C6/R_ij^6.
+
+    Args:
+        coordinates_um: Atom positions (µm), shape (n_atoms, 2 or 3).
+        c6_rad_per_us_um6: Interaction coefficient (rad/µs·µm⁶).
+
+    Returns:
+        V (rad/µs), shape (n_atoms, n_atoms), zero on the diagonal.
+
+    >>> couplings_of(np.array([[0.0, 0.0], [2.0, 0.0]]), 64.0).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    difference = coordinates_um[:, None, :] - coordinates_um[None, :, :]
+    squared = np.einsum("ijk,ijk->ij", difference, difference)
+    np.fill_diagonal(squared, np.inf)
+    return np.asarray(c6_rad_per_us_um6 / squared**3)
+
+
+def rotations_of(steps: Sequence[Step]) -> list[NDArray[np.complex128]]:
+    """Propagate all Raman pulses of a program in one vectorised evaluation.
+
+    Args:
+        steps: Steps of the program.
+
+    Returns:
+        Propagators over (h, g), shape (2, 2), in the order of the rotations among the steps.
+    """
+    drives = [step.drive for step in steps if isinstance(step, Rotation)]
+    if not drives:
+        return []
+    counts = [len(drive.durations_ns) for drive in drives]
+    pieces = two_level(
+        np.concatenate([drive.rabi_rad_per_us for drive in drives]),
+        np.concatenate([drive.detuning_rad_per_us for drive in drives]),
+        np.repeat([drive.phase_rad for drive in drives], counts),
+        np.concatenate([drive.durations_ns for drive in drives]),
+    )
+    ends = np.cumsum(counts)
+    return [
+        pieces[end - 1] if count == 1 else time_ordered(pieces[end - count : end])
+        for end, count in zip(ends.tolist(), counts, strict=True)
+    ]
+
+
+def emulate(
+    program: PulseProgram,
+    *,
+    dtype: type[np.complexfloating] = np.complex128,
+    max_block_atoms: int = 3,
+    backend: statevector.Backend | None = None,
+    threads: int | None = None,
+) -> EmulatorResult:
+    """Run a program exactly.
+
+    Args:
+        program: The program.
+        dtype: complex128, or complex64 for half the memory and about 1e-6 of accuracy.
+        max_block_atoms: Most atoms of a fused block.
+        backend: State-vector back end; None chooses by size.
+        threads: Most threads to use; None takes all CPUs the process may use.
+
+    Returns:
+        The end of the program.
+
+    Raises:
+        MemoryLimitError: The state would not fit into memory.
+        UnsupportedProgramError: Pulses overlap in a way that has no exact propagator.
+    """
+    n_driven = len({slot.atom for slot in program.slots})
+    require_bytes(
+        state_bytes(n_driven, itemsize=np.dtype(dtype).itemsize), len(program.atom_of_qubit)
+    )
+    state = LevelState(
+        len(program.coordinates_um),
+        dtype=dtype,
+        max_block_atoms=max_block_atoms,
+        backend=backend,
+        threads=threads,
+    )
+    couplings = couplings_of(program.coordinates_um, program.device.c6_rad_per_us_um6)
+    steps = steps_of(program)
+    rotations = iter(rotations_of(steps))
+    for step in steps:
+        state.close_empty()
+        if isinstance(step, Rotation):
+            atom = step.drive.atom
+            state.apply(lv.rotation_operator(atom, state.levels[atom], next(rotations)))
+        else:
+            advance(state, step, couplings)
+    return finish(state, program)
+
+
+def advance(
+    state: LevelState,
+    window: Window,
+    couplings: NDArray[np.float64],
+    decay_per_us: float = 0.0,
+) -> None:
+    """Let one Rydberg window act on the state."""
+    for operator in lv.window_operators(
+        window, state.levels, state.open_atoms, couplings, decay_per_us
+    ):
+        state.apply(operator)
+
+
+def finish(state: LevelState, program: PulseProgram) -> EmulatorResult:
+    """Bring the state into the kernel's frame and look at its leakage.
+
+    The frame of an atom is diag(e^{-if/2}, e^{if/2}) on (g, h); the program's global phase goes
+    with atom 0. Both are fused into the last blocks, so they cost no pass of their own.
+    """
+    for atom, frame in enumerate(program.frames_rad.tolist()):
+        phase = np.exp(1j * (program.global_phase_rad if atom == 0 else 0.0))
+        by_level = phase * np.array([np.exp(-0.5j * frame), np.exp(0.5j * frame), 1.0])
+        levels = state.levels[atom]
+        state.apply(lv.LevelOperator((atom,), (levels,), np.diag(by_level[list(levels)])))
+    state.flush()
+    state.close_empty()
+    leakage = np.zeros(len(state.levels))
+    for atom in state.open_atoms:
+        leakage[atom] = state.populations(atom)[lv.R]
+    return EmulatorResult(state.amplitudes, tuple(state.levels), program.atom_of_qubit, leakage)
