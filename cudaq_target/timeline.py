@@ -40,6 +40,12 @@ class Pulse:
         """Total length of the pulse (ns)."""
         return int(self.durations_ns.sum())
 
+    def with_phase(self, phase_rad: float) -> Pulse:
+        """The same pulse with another laser phase (rad)."""
+        return Pulse(
+            self.durations_ns, self.rabi_rad_per_us, self.detuning_rad_per_us, phase_rad
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
