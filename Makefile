@@ -19,10 +19,11 @@ test: $(INSTALLED)
 	exit $$status
 
 lint: $(INSTALLED)
-	@echo "ruff";         $(BIN)/ruff check -q .
-	@echo "ruff format";  $(BIN)/ruff format -q --check .
-	@echo "mypy";         $(BIN)/mypy
-	@echo "import rules"; $(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }
+	@status=0; \
+	for check in "ruff check -q ." "ruff format -q --check ." "mypy" "lint-imports --no-logo"; do \
+	  echo "== $$check"; $(BIN)/$$check || status=1; \
+	done; \
+	exit $$status
 
 bench: $(BENCH_INSTALLED)
 	@$(BIN)/cudaq-target bench $(BENCHMARK)

@@ -1,7 +1,10 @@
 """Creates `.venv` and installs the project into it; the Makefile calls this once.
 
-Runs on any Python 3 without packages, so that an unsuitable one can be told what to install.
+Runs on any Python from 3.7 on, without packages, so that a machine with an unsuitable one is told
+what to install.
 """
+
+from __future__ import annotations
 
 import os
 import shutil
@@ -19,12 +22,12 @@ REQUIREMENTS = ("-e", ".[cu12,cli,draw,emu]", "--group", "test", "--group", "lin
 N_TAIL_LINES = 40
 
 
-def is_supported(version):
+def is_supported(version: tuple[int, int]) -> bool:
     """Whether this (major, minor) is one that the project and its dependencies run on."""
-    return OLDEST <= tuple(version) <= NEWEST
+    return OLDEST <= version <= NEWEST
 
 
-def continue_with_supported_python():
+def continue_with_supported_python() -> None:
     """Start over with another interpreter of this machine, when this one does not fit."""
     if is_supported(sys.version_info[:2]):
         return
@@ -41,7 +44,7 @@ def continue_with_supported_python():
     )
 
 
-def missing_packages():
+def missing_packages() -> list[str]:
     """Debian packages that building the extension needs and this machine lacks."""
     python = "python{}.{}".format(*sys.version_info[:2])
     missing = []
@@ -57,13 +60,13 @@ def missing_packages():
     return missing
 
 
-def say(sentence):
+def say(sentence: str) -> None:
     """One line of progress on standard error."""
     sys.stderr.write(sentence + "\n")
     sys.stderr.flush()
 
 
-def run(*command):
+def run(*command: str | Path) -> None:
     """Run a command with its output in the log; stop with the log's end when it fails."""
     with LOG.open("a") as log:
         log.write("$ {}\n".format(" ".join(map(str, command))))
@@ -74,10 +77,10 @@ def run(*command):
     if status != 0:
         tail = LOG.read_text(errors="replace").splitlines()[-N_TAIL_LINES:]
         say("\n".join(tail))
-        sys.exit("The installation failed; the lines above end {}".format(LOG))
+        sys.exit(f"The installation failed; the lines above end {LOG}")
 
 
-def main():
+def main() -> None:
     """Check the machine, then create the environment and install into it."""
     continue_with_supported_python()
     missing = missing_packages()
@@ -86,11 +89,11 @@ def main():
     python = VENV / "bin" / "python"
     works = python.is_file() and subprocess.call([str(python), "-c", ""]) == 0
     if not works:
-        say("Creating {} with {}".format(VENV.name, sys.executable))
+        say(f"Creating {VENV.name} with {sys.executable}")
         # Not into the log: its folder is what this command creates.
         subprocess.check_call([sys.executable, "-m", "venv", "--clear", str(VENV)])
     LOG.write_text("")
-    say("Installing into {} (about 4 GB at first; log: {})".format(VENV.name, LOG))
+    say(f"Installing into {VENV.name} (about 4 GB at first; log: {LOG})")
     quiet = ("--disable-pip-version-check", "--no-input")
     run(python, "-m", "pip", "install", "--upgrade", "pip>=25.1", *quiet)
     run(python, "-m", "pip", "install", *REQUIREMENTS, *quiet)
