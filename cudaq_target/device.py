@@ -139,6 +139,28 @@ def pulser_device(device: object) -> PulserDevice:
     return _refuse_name(device, sorted(bundled))
 
 
+def device_from_json(text: str, name: str = "device") -> PulserDevice:
+    """Read a device from Pulser's abstract JSON representation.
+
+    Args:
+        text: JSON.
+        name: What to call it in an error.
+
+    Raises:
+        OptionError: The text holds no Pulser device.
+    """
+    from pulser.json.abstract_repr.deserializer import deserialize_device  # noqa: PLC0415
+
+    try:
+        return deserialize_device(text)
+    except Exception as error:
+        raise OptionError(
+            option=name,
+            reason=f"it holds no Pulser device ({type(error).__name__})",
+            remedy="Give JSON as written by Device.to_abstract_repr()",
+        ) from error
+
+
 def bundled_devices() -> dict[str, PulserDevice]:
     """Return the devices that come with the installed Pulser, by name."""
     import pulser.devices  # noqa: PLC0415
@@ -240,22 +262,15 @@ def _beam(device: PulserDevice, basis: str, kind: str, purpose: str) -> BeamRule
 
 
 def _from_file(path: Path) -> PulserDevice:
-    from pulser.json.abstract_repr.deserializer import deserialize_device  # noqa: PLC0415
-
     try:
-        return deserialize_device(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise OptionError(
             option=f"device {str(path)!r}",
             reason=f"the file cannot be read ({error.strerror})",
             remedy="Give a readable device file, as written by Device.to_abstract_repr()",
         ) from error
-    except Exception as error:
-        raise OptionError(
-            option=f"device {str(path)!r}",
-            reason=f"the file holds no Pulser device ({type(error).__name__})",
-            remedy="Give a device file as written by Device.to_abstract_repr()",
-        ) from error
+    return device_from_json(text, f"device {str(path)!r}")
 
 
 def _refuse_name(name: str, known: list[str]) -> NoReturn:
