@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917 - compiled loops take positional arguments only
 """Compiled loops of `statevector`; imported only when they are used.
 
 Every kernel splits its index range into `n_tasks` equal pieces and comes in two forms around one

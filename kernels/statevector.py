@@ -129,7 +129,7 @@ def apply_block(
     return state
 
 
-def _apply_reference(  # noqa: PLR0917
+def _apply_reference(
     state: NDArray[np.complexfloating],
     dims: Sequence[int],
     sites: Sequence[int],
@@ -158,7 +158,7 @@ def _apply_reference(  # noqa: PLR0917
     return product.transpose(np.argsort(perm)).reshape(-1)
 
 
-def _apply_compiled(  # noqa: PLR0917
+def _apply_compiled(
     state: NDArray[np.complexfloating],
     dims: Sequence[int],
     sites: Sequence[int],

@@ -73,4 +73,4 @@ def _embed(operator: NDArray[np.complex128], atom: int, k: int) -> NDArray[np.co
     """Place a one-atom operator at `atom` of k atoms."""
     before = np.eye(3**atom, dtype=np.complex128)
     after = np.eye(3 ** (k - 1 - atom), dtype=np.complex128)
-    return np.kron(np.kron(before, operator), after)
+    return np.kron(np.kron(before, operator), after).astype(np.complex128, copy=False)

@@ -77,20 +77,15 @@ def rotation_operator(atom: int, levels: Levels, raman: NDArray[np.complex128]) 
     Args:
         atom: The atom.
         levels: Its levels.
-        raman: Propagator over (h, g), shape (2, 2).
+        raman: Propagator over (g, h, r), shape (3, 3).
 
     Returns:
         The operator; it opens whichever of g and h the pulse populates.
     """
-    full = np.zeros((3, 3), dtype=np.complex128)
-    full[0, 0], full[0, 1], full[1, 0], full[1, 1] = (
-        raman[1, 1],
-        raman[1, 0],
-        raman[0, 1],
-        raman[0, 0],
-    )
-    full[2, 2] = 1.0
-    columns = full[:, levels]
+    if levels[:2] == (G, H):
+        # Both ends of the transition are there already, and a unitary empties neither.
+        return LevelOperator((atom,), (levels,), raman[: len(levels), : len(levels)])
+    columns = raman[:, levels]
     out = _kept(columns)
     return LevelOperator((atom,), (out,), columns[list(out)])
 

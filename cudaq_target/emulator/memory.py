@@ -1,8 +1,10 @@
-"""How much memory an emulation needs, and how much there is."""
+"""How much memory an emulation needs, and how much memory and how many CPUs there are."""
 
 from __future__ import annotations
 
+import math
 import os
+from functools import cache
 from pathlib import Path
 
 from cudaq_target.errors import MemoryLimitError
@@ -65,6 +67,28 @@ def require_bytes(needed: int, n_qubits: int) -> None:
     free = available_bytes()
     if needed > free:
         raise MemoryLimitError(needed, free, n_qubits, _REMEDY)
+
+
+@cache
+def usable_threads() -> int:
+    """Return how many threads run at once: CPU affinity, capped by the control group's quota."""
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        cpus = os.cpu_count() or 1
+    quota = _cpu_quota()
+    return max(1, cpus if quota is None else min(cpus, math.ceil(quota)))
+
+
+def _cpu_quota() -> float | None:
+    """CPUs that the control group grants, or None where it sets no limit."""
+    try:
+        allowed, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if allowed == "max" else int(allowed) / int(period)
+    except (OSError, ValueError):
+        allowed_us = _read_int("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+        period_us = _read_int("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+        return allowed_us / period_us if allowed_us and period_us else None
 
 
 def _system_available() -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cudaq_target.emulator import levels as lv
-from cudaq_target.emulator.memory import require_bytes, state_bytes
+from cudaq_target.emulator.memory import require_bytes, state_bytes, usable_threads
 from cudaq_target.emulator.propagators import time_ordered, two_level
 from cudaq_target.emulator.state import LevelState
 from cudaq_target.emulator.windows import Rotation, steps_of
@@ -25,19 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmulatorResult:
-    """The end of an emulation, in the kernel's frame.
+    """The end of an emulation.
 
     Attributes:
-        amplitudes: Amplitudes over the levels that atoms may occupy, atom 0 most significant.
+        amplitudes: Amplitudes over the levels that atoms may occupy, atom 0 most significant,
+            before the virtual frames: what the atoms hold.
         levels: Those levels, per atom (g = 0, h = 1, r = 2).
-        atom_of_qubit: Which atom holds kernel qubit k.
+        program: The program that ran.
         leakage: Population that is still in r, per atom, shape (n_atoms,). It reads as 0, as r does
             in Pulser's digital measurement.
     """
 
     amplitudes: NDArray[np.complexfloating]
     levels: tuple[lv.Levels, ...]
-    atom_of_qubit: tuple[int, ...]
+    program: PulseProgram
     leakage: NDArray[np.float64]
 
     def state(self) -> NDArray[np.complex128]:
@@ -46,8 +47,9 @@ class EmulatorResult:
         Amplitudes of atoms in r are left out, so the squared norm is what the leakage leaves. Atoms
         without a qubit must have returned to g; what they hold in h is left out as well.
         """
-        tensor = self.amplitudes.reshape([len(levels) for levels in self.levels])
-        held = set(self.atom_of_qubit)
+        atom_of_qubit = self.program.atom_of_qubit
+        tensor = self._framed().reshape([len(levels) for levels in self.levels])
+        held = set(atom_of_qubit)
         source: list[slice | int] = []
         target: list[slice | int] = []
         for atom, levels in enumerate(self.levels):
@@ -58,15 +60,27 @@ class EmulatorResult:
             elif levels[0] == lv.G:
                 source.append(0)
             else:
-                return np.zeros(2 ** len(self.atom_of_qubit), dtype=np.complex128)
+                return np.zeros(2 ** len(atom_of_qubit), dtype=np.complex128)
         kept_atoms = sorted(held)
-        order = [kept_atoms.index(atom) for atom in self.atom_of_qubit]
+        order = [kept_atoms.index(atom) for atom in atom_of_qubit]
         tensor = tensor[tuple(source)]
         if tensor.size == 2 ** len(order) and order == list(range(len(order))):
-            return np.ascontiguousarray(tensor, dtype=np.complex128).reshape(-1)
+            return tensor.reshape(-1)
         result = np.zeros((2,) * len(order), dtype=np.complex128)
         result[tuple(target[k] for k in order)] = tensor.transpose(order)
         return result.reshape(-1)
+
+    def _framed(self) -> NDArray[np.complex128]:
+        """Amplitudes in the kernel's frame: diag(e^{-if/2}, e^{if/2}) on every atom, and e^{iγ}."""
+        factors = []
+        for frame, levels in zip(self.program.frames_rad, self.levels, strict=True):
+            by_level = np.array([np.exp(-0.5j * frame), np.exp(0.5j * frame), 1.0])
+            factors.append(by_level[list(levels)])
+        half = len(factors) // 2
+        outer = np.exp(1j * self.program.global_phase_rad) * _outer(factors[:half])
+        framed = self.amplitudes.reshape(len(outer), -1) * outer[:, None]
+        framed *= _outer(factors[half:])
+        return np.asarray(framed, dtype=np.complex128)
 
     def sample(
         self, n_shots: int, rng: np.random.Generator, *, threads: int | None = None
@@ -83,11 +97,19 @@ class EmulatorResult:
         """
         indices = statevector.sample_indices(self.amplitudes, n_shots, rng, threads=threads)
         digits = statevector.indices_to_digits(indices, [len(levels) for levels in self.levels])
-        bits = np.empty((n_shots, len(self.atom_of_qubit)), dtype=np.uint8)
-        for qubit, atom in enumerate(self.atom_of_qubit):
+        bits = np.empty((n_shots, len(self.program.atom_of_qubit)), dtype=np.uint8)
+        for qubit, atom in enumerate(self.program.atom_of_qubit):
             reads_one = np.array([level == lv.H for level in self.levels[atom]], dtype=np.uint8)
             bits[:, qubit] = reads_one[digits[:, atom]]
         return bits
+
+
+def _outer(factors: Sequence[NDArray[np.complex128]]) -> NDArray[np.complex128]:
+    """Flat outer product, the first factor most significant."""
+    product = np.ones(1, dtype=np.complex128)
+    for factor in factors:
+        product = np.multiply.outer(product, factor).reshape(-1)
+    return product
 
 
 def couplings_of(
@@ -118,7 +140,7 @@ def rotations_of(steps: Sequence[Step]) -> list[NDArray[np.complex128]]:
         steps: Steps of the program.
 
     Returns:
-        Propagators over (h, g), shape (2, 2), in the order of the rotations among the steps.
+        Propagators over (g, h, r), shape (3, 3), in the order of the rotations among the steps.
     """
     drives = [step.drive for step in steps if isinstance(step, Rotation)]
     if not drives:
@@ -130,11 +152,15 @@ def rotations_of(steps: Sequence[Step]) -> list[NDArray[np.complex128]]:
         np.repeat([drive.phase_rad for drive in drives], counts),
         np.concatenate([drive.durations_ns for drive in drives]),
     )
-    ends = np.cumsum(counts)
-    return [
-        pieces[end - 1] if count == 1 else time_ordered(pieces[end - count : end])
-        for end, count in zip(ends.tolist(), counts, strict=True)
-    ]
+    if len(pieces) > len(drives):
+        ends = np.cumsum(counts)
+        pieces = np.stack(
+            [time_ordered(pieces[e - c : e]) for e, c in zip(ends, counts, strict=True)]
+        )
+    full = np.zeros((len(drives), 3, 3), dtype=np.complex128)
+    full[:, :2, :2] = pieces[:, ::-1, ::-1]
+    full[:, 2, 2] = 1.0
+    return list(full)
 
 
 def emulate(
@@ -161,6 +187,7 @@ def emulate(
         MemoryLimitError: The state would not fit into memory.
         UnsupportedProgramError: Pulses overlap in a way that has no exact propagator.
     """
+    threads = usable_threads() if threads is None else threads
     n_driven = len({slot.atom for slot in program.slots})
     require_bytes(
         state_bytes(n_driven, itemsize=np.dtype(dtype).itemsize), len(program.atom_of_qubit)
@@ -199,19 +226,10 @@ def advance(
 
 
 def finish(state: LevelState, program: PulseProgram) -> EmulatorResult:
-    """Bring the state into the kernel's frame and look at its leakage.
-
-    The frame of an atom is diag(e^{-if/2}, e^{if/2}) on (g, h); the program's global phase goes
-    with atom 0. Both are fused into the last blocks, so they cost no pass of their own.
-    """
-    for atom, frame in enumerate(program.frames_rad.tolist()):
-        phase = np.exp(1j * (program.global_phase_rad if atom == 0 else 0.0))
-        by_level = phase * np.array([np.exp(-0.5j * frame), np.exp(0.5j * frame), 1.0])
-        levels = state.levels[atom]
-        state.apply(lv.LevelOperator((atom,), (levels,), np.diag(by_level[list(levels)])))
+    """Apply what is pending and look at the leakage."""
     state.flush()
     state.close_empty()
     leakage = np.zeros(len(state.levels))
     for atom in state.open_atoms:
         leakage[atom] = state.populations(atom)[lv.R]
-    return EmulatorResult(state.amplitudes, tuple(state.levels), program.atom_of_qubit, leakage)
+    return EmulatorResult(state.amplitudes, tuple(state.levels), program, leakage)

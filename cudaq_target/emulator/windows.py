@@ -130,20 +130,24 @@ def steps_of(program: PulseProgram) -> list[Step]:
     Raises:
         UnsupportedProgramError: Two pulses overlap on one atom.
     """
-    _refuse_overlap_on_one_atom(program.slots)
+    spans = [(slot.start_ns, slot.end_ns, slot) for slot in program.slots]
+    spans.sort(key=lambda span: span[0])
+    _refuse_overlap_on_one_atom(spans)
     rotations: list[Step] = [
-        Rotation(slot.start_ns, slot.end_ns, Drive.of(slot.atom, slot.pulse))
-        for slot in program.slots
+        Rotation(start, end, Drive.of(slot.atom, slot.pulse))
+        for start, end, slot in spans
         if slot.beam == "raman"
     ]
-    rydberg = [slot for slot in program.slots if slot.beam == "rydberg"]
-    rydberg.sort(key=lambda slot: slot.start_ns)
+    rydberg = [
+        (start, end, Drive.of(slot.atom, slot.pulse))
+        for start, end, slot in spans
+        if slot.beam == "rydberg"
+    ]
     windows = _windows(rydberg, program.duration_ns)
     return sorted([*rotations, *windows], key=lambda step: step.start_ns)
 
 
-def _windows(slots: Sequence[Slot], duration_ns: int) -> Iterable[Window]:
-    spans = [(slot.start_ns, slot.end_ns, Drive.of(slot.atom, slot.pulse)) for slot in slots]
+def _windows(spans: Sequence[tuple[int, int, Drive]], duration_ns: int) -> Iterable[Window]:
     now = 0
     index = 0
     while index < len(spans):
@@ -178,14 +182,14 @@ def _cut_group(group: Sequence[tuple[int, int, Drive]]) -> Iterable[Window]:
         yield Window(begin, end, drives)
 
 
-def _refuse_overlap_on_one_atom(slots: Iterable[Slot]) -> None:
+def _refuse_overlap_on_one_atom(spans: Iterable[tuple[int, int, Slot]]) -> None:
     busy_until: dict[int, tuple[int, str]] = {}
-    for slot in slots:
+    for start, end, slot in spans:
         until, beam = busy_until.get(slot.atom, (0, ""))
-        if slot.start_ns < until:
+        if start < until:
             raise UnsupportedProgramError(
-                subject=f"atom {slot.atom} at {slot.start_ns} ns",
+                subject=f"atom {slot.atom} at {start} ns",
                 reason=f"a {beam} pulse and a {slot.beam} pulse overlap on it",
                 remedy="Start the second pulse when the first one has ended",
             )
-        busy_until[slot.atom] = (slot.end_ns, slot.beam)
+        busy_until[slot.atom] = (end, slot.beam)
