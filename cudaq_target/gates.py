@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -105,6 +105,19 @@ def _exp_pauli(angle_rad: float, letters: str) -> _Matrix:
     identity = np.eye(2 ** len(letters), dtype=np.complex128)
     rotated = math.cos(angle_rad) * identity + 1j * math.sin(angle_rad) * pauli_product(letters)
     return np.asarray(rotated, dtype=np.complex128)
+
+
+def one_qubit_rows(name: str, params: tuple[float, ...]) -> Sequence[Sequence[complex]]:
+    """Return the two rows of a named one-qubit gate without building an array.
+
+    Args:
+        name: A name of `GATE_NAMES` with one target, other than `exp_pauli` and `unitary`.
+        params: Its angles (rad).
+
+    Raises:
+        KeyError: There is no such gate.
+    """
+    return _FIXED[name] if name in _FIXED else _ROTATIONS[name](*params)
 
 
 def matrix(gate: Gate) -> _Matrix:

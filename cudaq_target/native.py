@@ -1,0 +1,110 @@
+"""A circuit on qubits becomes a circuit of native gates on wires.
+
+The gates are unrolled into a merger that cancels while they arrive, runs on one pair of wires are
+written anew when that saves CPhases, and what is left of one-qubit gates becomes one Raman pulse
+between two entangling gates. The machine starts in |0…0>, and only the state that results counts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from cudaq_target.merge import Local, Merger, Pair, Triple, WireOp
+from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, NativeOp, Rz
+from cudaq_target.one_qubit import ZERO_TOLERANCE, euler_angles
+from cudaq_target.units import wrap_rad
+from cudaq_target.unroll import Unroller
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from cudaq_target.circuit import Circuit
+
+_MAX_PASSES = 20
+
+
+def lower(circuit: Circuit, *, ccz: bool, from_zero: bool = True) -> NativeCircuit:
+    """Write a circuit in native gates.
+
+    Args:
+        circuit: Gates of any kind on numbered qubits.
+        ccz: Keep three-qubit gates of this class as CCZ; otherwise they become CPhases.
+        from_zero: All qubits start in state 0, and only the final state must be right. Without
+            it the unitary is right on every input (`prepare` still needs its qubits in 0).
+
+    Returns:
+        Each wire has at least one entangling gate between two U3, angles are canonical, no CPhase
+        is trivial. No Rz is left over unless a wire has no U3 at all.
+
+    Raises:
+        UnsupportedKernelError: A state preparation with controls or adjoint.
+    """
+    n_wires = circuit.n_qubits
+    merger = Merger(n_wires, from_zero=from_zero)
+    unroller = Unroller(merger, n_wires, ccz=ccz)
+    unroller.circuit(circuit)
+    ops = merger.finish()
+    phase, stale = merger.phase, merger.stale
+    for _ in range(_MAX_PASSES):
+        if not stale:
+            break
+        merger = Merger(n_wires, from_zero=from_zero)
+        for op in ops:
+            merger.add(op)
+        ops, stale = merger.finish(), merger.stale
+        phase += merger.phase
+    native, emitted_phase = _emit(ops, n_wires, from_zero=from_zero)
+    return NativeCircuit(
+        n_qubits=n_wires,
+        ops=tuple(native),
+        wire_of_qubit=tuple(unroller.wire_of),
+        global_phase=wrap_rad(phase + emitted_phase),
+    )
+
+
+def skeleton(native: NativeCircuit) -> Hashable:
+    """Return what a native circuit has in common with the same kernel at other parameters.
+
+    Args:
+        native: Any native circuit.
+
+    Returns:
+        Kinds and wires of the gates in order, and where the qubits end; no angles.
+    """
+    kinds: list[tuple[str | int, ...]] = []
+    for op in native.ops:
+        match op:
+            case U3() | Rz():
+                kinds.append((type(op).__name__, op.qubit))
+            case CPhase():
+                kinds.append(("CPhase", op.a, op.b))
+            case CCZ():
+                kinds.append(("CCZ", op.a, op.b, op.c))
+    return (native.n_qubits, native.wire_of_qubit, tuple(kinds))
+
+
+def _emit(ops: Sequence[WireOp], n_wires: int, *, from_zero: bool) -> tuple[list[NativeOp], float]:
+    """Name the gates of the native set, and return the global phase (rad) that is left."""
+    native: list[NativeOp] = []
+    phase = 0.0
+    untouched = [from_zero] * n_wires
+    for op in ops:
+        match op:
+            case Pair():
+                native.append(CPhase(op.a, op.b, op.theta))
+            case Triple():
+                native.append(CCZ(op.a, op.b, op.c))
+            case Local():
+                theta, phi, lam, left = euler_angles(op.matrix)
+                phase += left
+                if untouched[op.wire]:
+                    # A rotation about z of |0> is a phase.
+                    phase -= lam / 2
+                    lam = 0.0
+                    untouched[op.wire] = False
+                if math.sin(theta / 2) >= ZERO_TOLERANCE:
+                    native.append(U3(op.wire, theta, phi, lam))
+                elif abs(lam) >= ZERO_TOLERANCE:
+                    native.append(Rz(op.wire, wrap_rad(phi + lam)))
+    return native, phase
