@@ -292,9 +292,10 @@ def _best_gate(
 @numba.njit(cache=True, nogil=True)
 def _play_gate(problem: Problem, tape: Tape, gate: int, control: int, target: int) -> None:
     """Append a gate, closing the open control and opening another one where needed."""
-    if tape.counters[1] not in (_NOBODY, control):
+    is_ccz = problem.atoms[gate, 2] >= 0
+    if tape.counters[1] != _NOBODY and (is_ccz or tape.counters[1] != control):
         _append(problem, tape, CLOSE, _NOBODY, tape.counters[1])
-    if problem.atoms[gate, 2] >= 0:
+    if is_ccz:
         for part in range(5):
             member = problem.atoms[gate, part if part < 3 else 4 - part]
             _append(problem, tape, CCZ_PART + part, gate, member)

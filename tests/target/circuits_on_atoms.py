@@ -33,12 +33,11 @@ def state(native: NativeCircuit) -> NDArray[np.complex128]:
 
 def _apply(psi: NDArray[np.complex128], op: NativeOp) -> NDArray[np.complex128]:
     if isinstance(op, U3 | Rz):
-        if isinstance(op, U3):
-            matrix = rz(op.phi) @ ry(op.theta) @ rz(op.lam)
-        else:
-            matrix = rz(op.angle)
+        matrix = rz(op.phi) @ ry(op.theta) @ rz(op.lam) if isinstance(op, U3) else rz(op.angle)
         return np.moveaxis(np.tensordot(matrix, psi, axes=(1, op.qubit)), 0, op.qubit)
-    atoms, phase = ((op.a, op.b), op.theta) if isinstance(op, CPhase) else ((op.a, op.b, op.c), np.pi)
+    atoms, phase = (
+        ((op.a, op.b), op.theta) if isinstance(op, CPhase) else ((op.a, op.b, op.c), np.pi)
+    )
     where: list[slice | int] = [slice(None)] * psi.ndim
     for atom in atoms:
         where[atom] = 1
