@@ -1,0 +1,36 @@
+"""The ring's C++ under the sanitizers, which see races that a run alone seldom shows."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).with_name("ring_stress.cpp")
+COMPILER = shlex.split(os.environ.get("CXX", "c++"))
+# GCC warns that its thread sanitizer ignores fences; the ring has one, where no second side exists.
+FLAGS = ["-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-tsan", "-pthread"]
+UNAVAILABLE = "unexpected memory mapping"  # older runtimes on kernels with more address bits
+
+
+def build(source: Path, program: Path, sanitizers: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMPILER, *FLAGS, f"-fsanitize={sanitizers}", str(source), "-o", str(program)]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("sanitizers", ["thread", "address,undefined"])
+def test_two_threads_under_a_sanitizer(sanitizers: str, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.cpp"
+    empty.write_text("int main() {}\n")
+    if build(empty, tmp_path / "empty", sanitizers).returncode != 0:
+        pytest.skip(f"{COMPILER[0]} has no sanitizer {sanitizers} here")
+    program = tmp_path / "ring_stress"
+    built = build(SOURCE, program, sanitizers)
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([str(program)], check=False, capture_output=True, text=True)
+    if UNAVAILABLE in done.stderr:
+        pytest.skip(f"the runtime of sanitizer {sanitizers} does not start on this kernel")
+    assert (done.returncode, done.stderr) == (0, "")
