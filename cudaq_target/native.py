@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cudaq_target.merge import Local, Merger, Pair, Triple, WireOp
 from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, NativeOp, Rz
-from cudaq_target.one_qubit import ZERO_TOLERANCE, euler_angles
+from cudaq_target.one_qubit import ZERO_TOLERANCE, euler_angles, multiply, ry, rz
 from cudaq_target.units import wrap_rad
 from cudaq_target.unroll import Unroller
 
@@ -60,6 +60,37 @@ def lower(circuit: Circuit, *, ccz: bool, from_zero: bool = True) -> NativeCircu
         ops=tuple(native),
         wire_of_qubit=tuple(unroller.wire_of),
         global_phase=wrap_rad(phase + emitted_phase),
+    )
+
+
+def merge(native: NativeCircuit) -> NativeCircuit:
+    """Merge gates again, after a later stage has inserted some.
+
+    Args:
+        native: Any native circuit that starts in |0…0>.
+
+    Returns:
+        An equal circuit with the properties that `lower` promises.
+    """
+    merger = Merger(native.n_qubits, from_zero=True)
+    for op in native.ops:
+        match op:
+            case U3():
+                matrix = multiply(rz(op.phi), multiply(ry(op.theta), rz(op.lam)))
+                merger.local(op.qubit, matrix)
+            case Rz():
+                merger.local(op.qubit, rz(op.angle))
+            case CPhase():
+                merger.pair(op.a, op.b, op.theta)
+            case CCZ():
+                merger.triple(*sorted((op.a, op.b, op.c)))
+    ops = merger.finish()
+    merged, emitted_phase = _emit(ops, native.n_qubits, from_zero=True)
+    return NativeCircuit(
+        n_qubits=native.n_qubits,
+        ops=tuple(merged),
+        wire_of_qubit=native.wire_of_qubit,
+        global_phase=wrap_rad(native.global_phase + merger.phase + emitted_phase),
     )
 
 
