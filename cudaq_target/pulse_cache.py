@@ -11,8 +11,14 @@ import os
 import sqlite3
 import struct
 import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LOG = logging.getLogger("cudaq_target.pulse_cache")
 
@@ -124,7 +130,24 @@ def default_cache() -> PulseCache:
     It lives in the user's cache directory, or in the directory named by `CUDAQ_TARGET_CACHE_DIR`;
     the value `off` keeps nothing on disk.
     """
-    return _cache_in(os.environ.get(DIRECTORY_VARIABLE, ""))
+    return _cache_in(_directory.get() or os.environ.get(DIRECTORY_VARIABLE, ""))
+
+
+@contextmanager
+def located(directory: str | None) -> Iterator[None]:
+    """Use another cache for a while, in this thread.
+
+    Args:
+        directory: Its directory, `off`, or None to change nothing.
+    """
+    token = _directory.set(directory or _directory.get())
+    try:
+        yield
+    finally:
+        _directory.reset(token)
+
+
+_directory: ContextVar[str | None] = ContextVar("directory", default=None)
 
 
 @cache

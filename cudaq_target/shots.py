@@ -82,6 +82,12 @@ class Shots:
         rows = characters.reshape(len(strings), n_bits) == ord("1")
         return cls.from_bits(np.repeat(rows, [counts[string] for string in strings], axis=0))
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Shots]) -> Shots:
+        """Join shots of the same width, in order."""
+        (n_bits,) = {part.n_bits for part in parts}
+        return cls(np.concatenate([part.packed for part in parts]), n_bits)
+
     @property
     def n_shots(self) -> int:
         """Number of shots."""

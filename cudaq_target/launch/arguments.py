@@ -1,0 +1,50 @@
+"""Options that all launch functions share."""
+
+from __future__ import annotations
+
+from cudaq_target.errors import OptionError
+
+
+def shots_or(given: object, of_target: int | None, default: int) -> int:
+    """Decide on the number of shots.
+
+    Args:
+        given: `shots_count` of the call, or None.
+        of_target: `shots` of the target, or None.
+        default: CUDA-Q's own default.
+
+    Returns:
+        The first of these that is set.
+
+    Raises:
+        OptionError: `shots_count` is no whole number, or negative.
+    """
+    if given is None:
+        return default if of_target is None else of_target
+    if isinstance(given, bool) or not hasattr(given, "__index__") or given.__index__() < 0:
+        raise OptionError(f"shots_count {given!r}", "not allowed", "Give a whole number, 0 or more")
+    return int(given.__index__())
+
+
+def refuse_noise_model(noise_model: object) -> None:
+    """Refuse a noise model of CUDA-Q's.
+
+    Raises:
+        OptionError: There is one.
+    """
+    if noise_model is not None:
+        raise OptionError(
+            "noise_model",
+            "CUDA-Q's noise models act on gates of the kernel, which become pulses on atoms here",
+            "Give the noise of the atoms: cudaq.set_target(Pasqal(noise=pulser.NoiseModel(...)))",
+        )
+
+
+def refuse_qpu(qpu_id: int) -> None:
+    """Refuse any but the first QPU.
+
+    Raises:
+        OptionError: Another one was asked for.
+    """
+    if qpu_id != 0:
+        raise OptionError(f"qpu_id {qpu_id!r}", "this target has one QPU", "Give qpu_id=0")

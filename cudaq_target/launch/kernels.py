@@ -1,0 +1,239 @@
+"""From a CUDA-Q kernel and its arguments to a program, with what was done before kept.
+
+A variational loop launches the same kernel hundreds of times. What depends on the kernel alone is
+read once; what depends on the arguments too is kept for the session, by value of the arguments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from cudaq.kernel.kernel_builder import PyKernel
+from cudaq.kernel.kernel_decorator import DecoratorCapture, PyKernelDecorator, mk_decorator
+from cudaq.mlir._mlir_libs._quakeDialects import cudaq_runtime
+from cudaq.runtime import utils as broadcast_rules
+
+from cudaq_target import machines, pulse_cache, quake
+from cudaq_target.device import resolve
+from cudaq_target.errors import OptionError
+from cudaq_target.program import compile_circuit
+from cudaq_target.shots import Shots
+from cudaq_target.trace import trace
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import NDArray
+
+    from cudaq_target.circuit import Circuit, Gate
+    from cudaq_target.program import Program
+    from cudaq_target.quake.form import KernelForm
+    from cudaq_target.target import Session
+
+_MAX_KEPT = 64
+
+
+class BoundKernel:
+    """A kernel with its arguments, traced and ready to be lowered and run in a session.
+
+    Attributes:
+        form: The kernel as plain data.
+        arguments: What it is called with, captured variables last.
+        circuit: Its gates and measurements.
+    """
+
+    def __init__(self, form: KernelForm, arguments: Sequence[object], session: Session) -> None:
+        self.form = form
+        self.arguments = list(arguments)
+        self.circuit: Circuit = trace(form, self.arguments)
+        self._session = session
+        self._programs: dict[Hashable, Program] = {}
+
+    def program(self, appended: tuple[Gate, ...] = ()) -> Program:
+        """Lower the circuit for the session's device.
+
+        Args:
+            appended: Gates to run after the kernel's own, on its qubits.
+        """
+        key = tuple((gate.name, gate.targets, gate.adjoint) for gate in appended)
+        program = self._programs.get(key)
+        if program is None:
+            circuit = dataclasses.replace(self.circuit, gates=(*self.circuit.gates, *appended))
+            program = self._programs[key] = compile_for(self._session, circuit)
+        return program
+
+    def sample(
+        self, n_shots: int, rng: np.random.Generator, appended: tuple[Gate, ...] = ()
+    ) -> Shots:
+        """Run on the session's machine and measure every qubit.
+
+        Args:
+            n_shots: Number of shots.
+            rng: Source of randomness.
+            appended: Gates to run after the kernel's own.
+        """
+        options = self._session.options
+        if self.circuit.n_qubits == 0 or n_shots == 0:
+            return Shots.from_bits(np.zeros((n_shots, self.circuit.n_qubits), dtype=np.uint8))
+        bits = machines.get(options.machine).sample(
+            self.program(appended).timeline,
+            n_shots,
+            noise=options.noise,
+            rng=rng,
+            threads=options.threads,
+        )
+        return Shots.from_bits(bits)
+
+    def state(self) -> NDArray[np.complex128]:
+        """Emulate and return the state, shape (2^n_qubits,), qubit 0 most significant."""
+        options = self._session.options
+        machine = machines.get(options.machine)
+        return machine.state(self.program().timeline, threads=options.threads)
+
+    def annotations(self) -> dict[str, object]:
+        """Return what every result of this kernel says about its origin."""
+        options = self._session.options
+        return {"machine": options.machine, "device": rules_of(self._session).name}
+
+
+def bind(session: Session, kernel: object, arguments: Sequence[object]) -> BoundKernel:
+    """Apply arguments to a kernel.
+
+    Args:
+        session: The target in force.
+        kernel: A decorated or built kernel.
+        arguments: One value for each formal argument.
+
+    Returns:
+        The traced kernel, the same object as before for equal arguments.
+
+    Raises:
+        OptionError: No kernel, or the wrong number of arguments.
+        UnsupportedKernelError: The kernel uses something this machine cannot do.
+    """
+    decorator = as_decorator(kernel)
+    if decorator.formal_arity() != len(arguments):
+        raise OptionError(
+            f"kernel {name_of(kernel)}",
+            f"{len(arguments)} arguments given, {decorator.formal_arity()} expected",
+            "Give one value for each argument",
+        )
+    values = decorator.process_call_arguments(*arguments)
+    values.extend(decorator.resolve_captured_arguments())
+    key = _key(values)
+    if key is None:
+        return BoundKernel(quake.read(decorator), values, session)
+    return _kept(session, (id(decorator.qkeModule), key), decorator, values)
+
+
+def as_decorator(kernel: object) -> PyKernelDecorator:
+    """Return a decorated kernel for either kind of kernel.
+
+    Raises:
+        OptionError: The object is no kernel.
+    """
+    if isinstance(kernel, PyKernelDecorator):
+        return kernel
+    if isinstance(kernel, PyKernel):
+        return mk_decorator(kernel)
+    raise OptionError(
+        f"kernel {kernel!r}",
+        "this is no kernel",
+        "Decorate the function with @cudaq.kernel, or build it with cudaq.make_kernel",
+    )
+
+
+def name_of(kernel: Any) -> str:  # noqa: ANN401 - either kind of kernel
+    """Return the kernel's name as the user wrote it."""
+    return "kernel" if isinstance(kernel, PyKernel) else str(kernel.name)
+
+
+def compile_for(session: Session, circuit: Circuit) -> Program:
+    """Lower a circuit with the session's settings."""
+    options = session.options
+    layout = None if options.layout is None else np.array(options.layout)
+    with pulse_cache.located(options.cache_dir):
+        return compile_circuit(circuit, rules_of(session), layout=layout, route=options.route)
+
+
+def rules_of(session: Session) -> Any:  # noqa: ANN401 - DeviceRules, kept under a common key
+    """Return the rules of the session's device, read once."""
+    kept = _STORES.setdefault(session, _Store())
+    if kept.rules is None:
+        device = session.options.device
+        kept.rules = resolve() if device is None else resolve(device)
+    return kept.rules
+
+
+def argument_sets(kernel: object, arguments: Sequence[object]) -> list[tuple[object, ...]] | None:
+    """Apply CUDA-Q's own rules of broadcasting.
+
+    Args:
+        kernel: A decorated or built kernel.
+        arguments: What the launch was given.
+
+    Returns:
+        One tuple of arguments per call, or None where this is a single call.
+    """
+    if not getattr(broadcast_rules, "__isBroadcast")(kernel, *arguments):
+        return None
+    sets: list[tuple[object, ...]]
+    sets = getattr(broadcast_rules, "__createArgumentSet")(*arguments)
+    return sets
+
+
+class _Entry(NamedTuple):
+    """A traced kernel with everything whose identity its key names, so that no id is reused."""
+
+    bound: BoundKernel
+    module: object
+    values: list[object]
+
+
+class _Store:
+    """What a session has traced, the least recently used dropped first."""
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self.rules: Any = None
+
+
+_STORES: WeakKeyDictionary[Session, _Store] = WeakKeyDictionary()
+
+
+def _kept(
+    session: Session, key: Hashable, decorator: PyKernelDecorator, values: list[object]
+) -> BoundKernel:
+    entries = _STORES.setdefault(session, _Store()).entries
+    entry = entries.get(key)
+    if entry is None:
+        bound = BoundKernel(quake.read(decorator), values, session)
+        entry = entries[key] = _Entry(bound, decorator.qkeModule, values)
+        while len(entries) > _MAX_KEPT:
+            entries.popitem(last=False)
+    entries.move_to_end(key)
+    return entry.bound
+
+
+def _key(value: object) -> Hashable | None:
+    """Return a value that is equal for equal arguments; None for what may change unnoticed."""
+    if isinstance(value, bool | int | float | complex | str | np.generic):
+        return (type(value), value)
+    if isinstance(value, cudaq_runtime.pauli_word):
+        return ("pauli_word", str(value))
+    if isinstance(value, DecoratorCapture):
+        captured = _key(value.resolved)
+        return None if captured is None else (id(value.decorator.qkeModule), captured)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = _key([getattr(value, field.name) for field in dataclasses.fields(value)])
+        return None if fields is None else (type(value), fields)
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, value.tobytes())
+    if isinstance(value, list | tuple):
+        parts = [_key(part) for part in value]
+        return None if any(part is None for part in parts) else tuple(parts)
+    return None

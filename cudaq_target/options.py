@@ -1,0 +1,305 @@
+"""Settings of the target: which exist, which values they take, and which source wins.
+
+Precedence, per setting: the argument, the environment (`CUDAQ_TARGET_<NAME>`), a TOML file, the
+default. TOML files, nearest first: `cudaq-target.toml` in the current directory, the table
+`[tool.cudaq-target]` of `pyproject.toml` in the current directory, `config.toml` in the user's
+configuration directory. An unknown name is an error in every source.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cudaq_target.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pulser import NoiseModel
+
+MACHINES = ("local", "qutip")
+ROUTES = ("swap", "direct")
+ENVIRONMENT_PREFIX = "CUDAQ_TARGET_"
+# Set by QPU schedulers to name the QPU that a job was given; the first name is the current one.
+QPU_RESOURCE_VARIABLES = ("QRMI_JOB_QPU_RESOURCES", "SLURM_JOB_QPU_RESOURCES")
+
+Coordinates = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings with every source merged and every value checked.
+
+    Attributes:
+        machine: What runs the pulse program.
+        device: A `pulser` device object, or None for the default of the program's kind.
+        noise: Noise of the emulator, or None.
+        seed: Seed of all randomness of this target, or None.
+        layout: Sites (µm), one (x, y) per site, or None to choose them.
+        route: `swap` moves distant qubits together where that is cheaper, `direct` never does.
+        shots: Shots where a call names none, or None for CUDA-Q's own default.
+        threads: Most threads of the emulator, or None to let it choose.
+        cache_dir: Directory of the pulse cache, `off` to keep nothing on disk, or None for the
+            user's cache directory.
+    """
+
+    machine: str = "local"
+    device: Any = None
+    noise: NoiseModel | None = None
+    seed: int | None = None
+    layout: Coordinates | None = None
+    route: str = "swap"
+    shots: int | None = None
+    threads: int | None = None
+    cache_dir: str | None = None
+
+
+def resolve(
+    given: Mapping[str, object],
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Options:
+    """Merge all sources and check every value.
+
+    Args:
+        given: Settings given as arguments; a value of None counts as not given.
+        environ: Environment variables; None for the process's own.
+        directory: Where to look for TOML files; None for the current directory.
+
+    Returns:
+        The settings in force.
+
+    Raises:
+        OptionError: An unknown name or a value that is not allowed, in any source.
+    """
+    variables = os.environ if environ is None else environ
+    arguments = check(given)
+    merged = _from_files(Path.cwd() if directory is None else directory)
+    merged |= _from_environment(variables)
+    merged |= arguments
+    if "machine" not in merged:
+        _refuse_job_resource(variables)
+    return Options(**merged)
+
+
+def check(given: Mapping[str, object]) -> dict[str, Any]:
+    """Check settings given as arguments.
+
+    Args:
+        given: Name to value; None counts as not given.
+
+    Returns:
+        Name to checked value, without those not given.
+
+    Raises:
+        OptionError: An unknown name or a value that is not allowed.
+    """
+    for name in given:
+        if name not in PARSERS:
+            raise OptionError(f"option {name!r}", "unknown option", nearest(name, PARSERS))
+    return {name: PARSERS[name](value) for name, value in given.items() if value is not None}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which names exist, the nearest one first.
+
+    >>> nearest("machne", ["machine", "seed"])
+    "Did you mean 'machine'? Known: machine, seed"
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Known: {', '.join(names)}"
+
+
+def user_file() -> Path:
+    """Return the path of the user's own TOML file, whether it exists or not."""
+    import platformdirs  # noqa: PLC0415
+
+    return platformdirs.user_config_path("cudaq-target") / "config.toml"
+
+
+def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
+    known = {ENVIRONMENT_PREFIX + name.upper(): name for name in PARSERS}
+    settings: dict[str, Any] = {}
+    for variable, text in variables.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        if variable not in known:
+            raise OptionError(
+                f"environment variable {variable}", "unknown option", nearest(variable, known)
+            )
+        settings[known[variable]] = _located(f"environment variable {variable}", known[variable])(
+            text
+        )
+    return settings
+
+
+def _from_files(directory: Path) -> dict[str, Any]:
+    settings = _from_table(_read_toml(user_file()), user_file())
+    project = directory / "pyproject.toml"
+    tools = _read_toml(project).get("tool", {})
+    settings |= _from_table(tools.get("cudaq-target", {}), project)
+    own = directory / "cudaq-target.toml"
+    return settings | _from_table(_read_toml(own), own)
+
+
+def _from_table(table: Mapping[str, object], path: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in PARSERS:
+            raise OptionError(f"{path}: {name!r}", "unknown option", nearest(name, PARSERS))
+        settings[name] = _located(f"{path}: {name!r}", name)(value)
+    return settings
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(str(path), f"is no valid TOML ({error})", "Correct the file") from error
+
+
+def _located(where: str, name: str) -> Callable[[object], Any]:
+    def parse(value: object) -> object:
+        try:
+            return PARSERS[name](value)
+        except OptionError as error:
+            raise OptionError(f"{where}: {error.option}", error.reason, error.remedy) from error
+
+    return parse
+
+
+def _refuse_job_resource(variables: Mapping[str, str]) -> None:
+    for variable in QPU_RESOURCE_VARIABLES:
+        if variables.get(variable):
+            raise OptionError(
+                "machine",
+                f"this job was given the QPU resource {variables[variable]!r} ({variable}), "
+                "which this version cannot reach",
+                "Give machine='local' to emulate instead",
+            )
+
+
+def _machine(value: object) -> str:
+    if value not in MACHINES:
+        raise OptionError(
+            f"machine {value!r}",
+            "no such machine in this version",
+            nearest(str(value), MACHINES),
+        )
+    return str(value)
+
+
+def _route(value: object) -> str:
+    if value not in ROUTES:
+        raise OptionError(f"route {value!r}", "no such way to route", nearest(str(value), ROUTES))
+    return str(value)
+
+
+def _device(value: object) -> Any:  # noqa: ANN401 - a pulser device, which has no common root
+    from cudaq_target.device import pulser_device  # noqa: PLC0415
+
+    return pulser_device(value)
+
+
+def _noise(value: object) -> NoiseModel:
+    from pulser import NoiseModel  # noqa: PLC0415
+
+    if isinstance(value, NoiseModel):
+        return value
+    if not isinstance(value, str | Path):
+        raise OptionError(
+            "noise",
+            f"{type(value).__module__}.{type(value).__name__} is no noise model of atoms",
+            "Give a pulser.NoiseModel, or the path of a JSON file with its abstract representation",
+        )
+    try:
+        return NoiseModel.from_abstract_repr(Path(value).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(
+            f"noise {str(value)!r}",
+            f"the file cannot be read ({error.strerror})",
+            "Give the path of a file written from NoiseModel.to_abstract_repr()",
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise OptionError(
+            f"noise {str(value)!r}",
+            f"the file holds no noise model ({error})",
+            "Give the path of a file written from NoiseModel.to_abstract_repr()",
+        ) from error
+
+
+def _layout(value: object) -> Coordinates:
+    import numpy as np  # noqa: PLC0415
+    from pulser.register.base_register import BaseRegister  # noqa: PLC0415
+    from pulser.register.register_layout import RegisterLayout  # noqa: PLC0415
+
+    remedy = (
+        "Give coordinates (µm) of shape (n_sites, 2), a pulser Register or RegisterLayout, "
+        "or the path of a JSON file with a list of [x, y]"
+    )
+    source: Any = value
+    if isinstance(value, BaseRegister):
+        source = [np.asarray(position, dtype=float) for position in value.qubits.values()]
+    elif isinstance(value, RegisterLayout):
+        source = value.sorted_coords
+    elif isinstance(value, str | Path):
+        try:
+            source = json.loads(Path(value).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise OptionError(
+                f"layout {str(value)!r}", f"not readable ({error})", remedy
+            ) from error
+    try:
+        sites = np.asarray(source, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError("layout", "it holds no table of numbers", remedy) from error
+    if sites.ndim != 2 or sites.shape[1] not in (2, 3) or not np.isfinite(sites).all():
+        raise OptionError("layout", f"coordinates of shape {sites.shape} are not usable", remedy)
+    return tuple(tuple(float(x) for x in site) for site in sites)
+
+
+def _whole(name: str, least: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        number: object = value
+        if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+            number = int(value)
+        elif hasattr(value, "__index__") and not isinstance(value, bool):
+            number = value.__index__()
+        if not isinstance(number, int) or isinstance(number, bool) or number < least:
+            raise OptionError(
+                f"{name} {value!r}", "not allowed", f"Give a whole number of at least {least}"
+            )
+        return number
+
+    return parse
+
+
+def _cache_dir(value: object) -> str:
+    if not isinstance(value, str | Path) or not str(value):
+        raise OptionError(
+            f"cache_dir {value!r}", "not allowed", "Give a directory, or 'off' for no cache on disk"
+        )
+    return str(value)
+
+
+PARSERS: dict[str, Callable[[object], Any]] = {
+    "machine": _machine,
+    "device": _device,
+    "noise": _noise,
+    "seed": _whole("seed", 0),
+    "layout": _layout,
+    "route": _route,
+    "shots": _whole("shots", 1),
+    "threads": _whole("threads", 1),
+    "cache_dir": _cache_dir,
+}

@@ -1,0 +1,259 @@
+"""The target as an object: what the user chose, and whether it is in force.
+
+CUDA-Q's choice of target is one per process, so this module holds one too. CUDA-Q tells `plugin`
+of every change, which ends here in `on_change`.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cudaq_target import host
+from cudaq_target.errors import OptionError
+from cudaq_target.options import Options, check, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike
+    from pulser import NoiseModel
+    from pulser.devices import Device, VirtualDevice
+    from pulser.register.base_register import BaseRegister
+    from pulser.register.register_layout import RegisterLayout
+
+NAME = "pasqal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pasqal:
+    """The target with its settings; None means "not given here".
+
+    Hand it to `cudaq.set_target`, or use it as a context manager, which restores the previous
+    target at the end. What is not given here comes from the environment (`CUDAQ_TARGET_<NAME>`),
+    then from a TOML file (see `cudaq_target.options`), then from the default.
+
+    Attributes:
+        machine: `local`, the embedded emulator (default), or `qutip`, pulser-simulation.
+        device: Name of a Pulser device, a `pulser` device object, or the path of a device file;
+            for gate kernels `DigitalAnalogDevice` by default.
+        noise: Noise of the emulator: a `pulser.NoiseModel`, or the path of a JSON file with its
+            abstract representation; none by default.
+        seed: Makes counts reproducible; without it `cudaq.set_random_seed` does.
+        layout: Sites of the atoms (µm), shape (n_sites, 2): coordinates, a Pulser register or
+            register layout, or the path of a JSON file. With one site per qubit, row k is qubit k.
+        route: `swap` moves distant qubits together where that is cheaper (default), `direct`
+            never does.
+        shots: Shots where a call names none.
+        threads: Most threads of the emulator.
+        cache_dir: Directory of the pulse cache, or `off`.
+
+    >>> Pasqal(machine="local", seed=7)
+    Pasqal(machine='local', seed=7)
+    """
+
+    machine: str | None = None
+    device: str | Path | Device | VirtualDevice | None = None
+    noise: NoiseModel | str | Path | None = None
+    seed: int | None = None
+    layout: ArrayLike | BaseRegister | RegisterLayout | str | Path | None = None
+    route: str | None = None
+    shots: int | None = None
+    threads: int | None = None
+    cache_dir: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in check(self.given()).items():
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"Pasqal({', '.join(f'{name}={value!r}' for name, value in self.given().items())})"
+
+    def given(self) -> dict[str, object]:
+        """Return the settings given here, by name."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in values if value is not None}
+
+    def resolve(self) -> Options:
+        """Merge these settings with environment, TOML files and defaults.
+
+        Raises:
+            OptionError: An unknown name or a value that is not allowed, in any source.
+        """
+        return resolve(self.given())
+
+    def __enter__(self) -> Pasqal:
+        host.require()
+        import cudaq  # noqa: PLC0415
+
+        choice = _current_choice()
+        cudaq.set_target(self)
+        _entered.append(choice)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _entered.pop()()
+
+
+class Session:
+    """A target in force: its settings and its source of randomness.
+
+    Attributes:
+        target: The target as the user chose it.
+        options: Its settings, every source merged.
+    """
+
+    def __init__(self, target: Pasqal) -> None:
+        self.target = target
+        self.options = target.resolve()
+        seed = self.options.seed
+        self._random = np.random.default_rng(_random_seed if seed is None else seed)
+        self._lock = threading.Lock()
+
+    def generator(self) -> np.random.Generator:
+        """Return a generator for one call, independent of those of all other calls.
+
+        The k-th call after selecting the target gets the same generator in every run with the
+        same seed, whichever thread uses it.
+        """
+        with self._lock:
+            return self._random.spawn(1)[0]
+
+    def reseed(self, seed: int) -> None:
+        """Follow `cudaq.set_random_seed`, unless the target has a seed of its own."""
+        if self.options.seed is None:
+            with self._lock:
+                self._random = np.random.default_rng(seed)
+
+
+_session: Session | None = None
+_pending: Session | None = None
+_random_seed: int | None = None
+_last_choice: tuple[object, dict[str, Any]] | None = None
+_entered: list[Callable[[], None]] = []
+
+
+def active() -> Session | None:
+    """Return the session if this target is the one in force, else None."""
+    return _session
+
+
+def select(
+    original: Callable[..., Any],
+    target: object,
+    extra: dict[str, Any],
+) -> object:
+    """Do what `cudaq.set_target` promises, for this target and for all others.
+
+    Args:
+        original: CUDA-Q's own `set_target`.
+        target: A target's name, a `cudaq.Target`, a CUDA-Q `CustomTarget`, or a `Pasqal`.
+        extra: Keyword arguments of the call.
+
+    Returns:
+        What CUDA-Q's function returns; the object itself for a `Pasqal`.
+
+    Raises:
+        OptionError: An unknown keyword or a value that is not allowed. The target stays as it was.
+        HostError: CUDA-Q has a version outside the supported range.
+    """
+    if isinstance(target, Pasqal):
+        if extra:
+            raise OptionError(
+                f"option {next(iter(extra))!r}",
+                "Pasqal(...) takes its options itself",
+                "Write cudaq.set_target(Pasqal(...)), with every option inside the parentheses",
+            )
+        _start(Session(target))
+        return target
+    if getattr(target, "name", target) == NAME:
+        check(extra)
+        _start(Session(Pasqal(**extra)))
+        return None
+    result = original(target, **extra)
+    _leave()
+    _remember(target, extra)
+    return result
+
+
+def on_change(name: str) -> bool:
+    """Follow a change of CUDA-Q's target.
+
+    Args:
+        name: Name of the target now in force. Ours may have been chosen past `cudaq.set_target`
+            (command line `--target pasqal`), which leaves all settings to their other sources.
+
+    Returns:
+        Whether this target is now the one in force.
+    """
+    global _session, _pending
+    if name != NAME:
+        _leave()
+        _remember(name, {})
+        return False
+    host.require()
+    _session, _pending = _pending or Session(Pasqal()), None
+    return True
+
+
+def remember_seed(seed: int) -> None:
+    """Follow `cudaq.set_random_seed`."""
+    global _random_seed  # noqa: PLW0603 - CUDA-Q's seed is one per process
+    _random_seed = seed
+    if _session is not None:
+        _session.reseed(seed)
+
+
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Put CUDA-Q's CPU simulator in our place for a while, for tools that need no machine."""
+    session = _session
+    _runtime().set_target("qpp-cpu")
+    try:
+        yield
+    finally:
+        if session is not None:
+            _start(session)
+
+
+def _start(session: Session) -> None:
+    global _pending  # noqa: PLW0603 - handed to `on_change`, which CUDA-Q calls
+    host.require()
+    _pending = session
+    try:
+        _runtime().set_target(NAME)
+    finally:
+        _pending = None
+
+
+def _leave() -> None:
+    global _session  # noqa: PLW0603 - CUDA-Q's target is one per process
+    _session = None
+
+
+def _remember(target: object, extra: dict[str, Any]) -> None:
+    global _last_choice  # noqa: PLW0603 - CUDA-Q does not expose the options of its target
+    _last_choice = (target, dict(extra))
+
+
+def _current_choice() -> Callable[[], None]:
+    """Return a function that restores the target in force now."""
+    import cudaq  # noqa: PLC0415
+
+    session = _session
+    if session is not None:
+        return lambda: _start(session)
+    name = cudaq.get_target().name
+    target, extra = _last_choice or (name, {})
+    return lambda: cudaq.set_target(target, **extra)
+
+
+def _runtime() -> Any:  # noqa: ANN401 - an extension module of CUDA-Q
+    from cudaq.mlir._mlir_libs._quakeDialects import cudaq_runtime  # noqa: PLC0415
+
+    return cudaq_runtime
