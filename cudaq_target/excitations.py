@@ -15,7 +15,7 @@ import numpy as np
 
 from cudaq_target.device import interaction_rad_per_us
 from cudaq_target.emulator.propagators import time_ordered, two_level
-from cudaq_target.units import wrap_rad
+from cudaq_target.units import TWO_PI
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,8 @@ Role = Literal["open", "target", "close"]
 
 # Target pulses leave less than 1e-9 in the Rydberg state, control pulses a sizeable part of 1.
 _LEFT_IN_RYDBERG = 1e-4
+# A CZ is CPhase(π), also where rounding makes it CPhase(-π + 1e-15).
+_SAME_ANGLE_RAD = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +140,9 @@ def _gate(program: PulseProgram, entry: Excitation) -> PlayedGate:
     if len(atoms) == 2:
         shift = interaction_rad_per_us(program.device, distance_um)
         free, blocked = _ground_row(pulse, 0.0), _ground_row(pulse, shift)
-        theta_rad = wrap_rad(float(np.angle(blocked[0] * np.conj(free[0]))))
+        theta_rad = float(np.angle(blocked[0] * np.conj(free[0])))
+        if theta_rad < -math.pi + _SAME_ANGLE_RAD:
+            theta_rad += TWO_PI
         residual = float(max(abs(free[1]), abs(blocked[1])))
     return PlayedGate(atoms, distance_um, pulse.duration_ns, theta_rad, residual)
 

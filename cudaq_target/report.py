@@ -13,6 +13,8 @@ from cudaq_target.excitations import excitations, fan_outs, played_gates
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from cudaq_target.circuit import Circuit
     from cudaq_target.excitations import PlayedGate
     from cudaq_target.program import Program
@@ -35,25 +37,26 @@ def program_report(program: Program) -> str:
     played = excitations(timeline)
     gates = played_gates(timeline, played)
     lines = [
-        f"{program.kernel} on {program.rules.name}: {program.stats.n_qubits} qubits, "
+        f"{program.kernel} on {program.rules.name}: {_counted(program.stats.n_qubits, 'qubit')}, "
         f"{timeline.duration_ns / 1e3:.3f} µs",
-        _row("kernel", _kernel(program.circuit)),
-        _row("register", _register(timeline)),
-        _row("gates", _gates(program, gates, fan_outs(played))),
-        *_shares(timeline),
-        *_slowest(gates),
-        _row("exactness", _exactness(gates)),
-        _row(
-            "robustness",
-            f"predicted infidelity {program.stats.predicted_infidelity:.1e} for 10 % spread of the "
-            "pair interaction and 1 % of the Rabi frequency",
-        ),
+        *_block("kernel", [_kernel(program.circuit)]),
+        *_block("register", [_register(timeline)]),
+        *_block("gates", [_gates(program, gates, fan_outs(played))]),
+        *_block("time", _shares(timeline)),
+        *_block("slowest", _slowest(gates)),
+        *_block("exactness", [_exactness(gates)]),
+        *_block("robustness", [_robustness(program)]),
     ]
     return "\n".join(lines)
 
 
-def _row(label: str, text: str) -> str:
-    return f"  {label:<{_LABEL_WIDTH}}{text}"
+def _block(label: str, texts: Sequence[str]) -> list[str]:
+    """Indent the texts under one label."""
+    labels = [label, *[""] * (len(texts) - 1)]
+    return [
+        f"  {name:<{_LABEL_WIDTH}}{text}".rstrip()
+        for name, text in zip(labels, texts, strict=False)
+    ]
 
 
 def _kernel(circuit: Circuit) -> str:
@@ -81,21 +84,20 @@ def _register(timeline: PulseProgram) -> str:
 
 def _gates(program: Program, gates: Sequence[PlayedGate], fans: Sequence[int]) -> str:
     n_ccz = sum(len(gate.atoms) == 3 for gate in gates)
-    parts = [_counted(len(gates) - n_ccz, "CPhase")]
+    parts = [f"{len(gates) - n_ccz} CPhase"]
     if fans:
         wide = Counter(n for n in fans if n > 1)
-        widths = ", ".join(f"{n} with {width}" for width, n in sorted(wide.items()))
-        parts[0] += f" in {_counted(len(fans), 'excitation')}"
-        parts[0] += f" (fan-outs: {widths} targets)" if widths else " (no fan-out)"
+        widths = ", ".join(f"{n} with {width} targets" for width, n in sorted(wide.items()))
+        parts[0] += f" in {_counted(len(fans), 'excitation')} (fan-outs: {widths or 'none'})"
     if n_ccz:
-        parts.append(_counted(n_ccz, "CCZ"))
+        parts.append(f"{n_ccz} CCZ")
     parts.append(_counted(program.stats.n_swaps, "SWAP"))
-    parts.append(_counted(program.stats.n_raman_pulses, "one-qubit pulse"))
+    parts.append(_counted(program.stats.n_raman_pulses, "Raman pulse"))
     return ", ".join(parts)
 
 
 def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 or noun == "CPhase" else "s")
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _shares(timeline: PulseProgram) -> list[str]:
@@ -104,57 +106,53 @@ def _shares(timeline: PulseProgram) -> list[str]:
     raman = np.zeros(timeline.duration_ns, dtype=bool)
     _mark(rydberg, (slot for slot in timeline.slots if slot.beam == "rydberg"))
     _mark(raman, (slot for slot in timeline.slots if slot.beam == "raman"))
-    total_ns = max(timeline.duration_ns, 1)
+    hidden_ns = int((raman & rydberg).sum())
+    hidden = f"{hidden_ns / 1e3:.3f} µs more under Rydberg pulses" if hidden_ns else ""
     spans = (
         ("Rydberg", int(rydberg.sum()), ""),
-        ("Raman alone", int((raman & ~rydberg).sum()), ""),
-        ("idle", int((~raman & ~rydberg).sum()), " (retargeting, padding)"),
+        ("Raman", int((raman & ~rydberg).sum()), hidden),
+        ("idle", int((~raman & ~rydberg).sum()), "retargeting, padding"),
     )
-    text = ", ".join(
-        f"{name} {span_ns / 1e3:.3f} µs ({100.0 * span_ns / total_ns:.0f} %){note}"
+    total_ns = max(timeline.duration_ns, 1)
+    return [
+        f"{name:<9}{span_ns / 1e3:7.3f} µs{100.0 * span_ns / total_ns:5.0f} %  {note}"
         for name, span_ns, note in spans
-    )
-    hidden_ns = int((raman & rydberg).sum())
-    hidden = f"{hidden_ns / 1e3:.3f} of {int(raman.sum()) / 1e3:.3f} µs of Raman pulses"
-    return [_row("time", text), _row("", f"{hidden} run under Rydberg pulses")]
+    ]
 
 
-def _mark(busy: np.ndarray[tuple[int], np.dtype[np.bool_]], slots: Iterable[Slot]) -> None:
+def _mark(busy: NDArray[np.bool_], slots: Iterable[Slot]) -> None:
     for slot in slots:
         busy[slot.start_ns : slot.end_ns] = True
 
 
 def _slowest(gates: Sequence[PlayedGate]) -> list[str]:
-    """Name the gates with the longest target pulse, one line per different gate."""
-    distinct: Counter[tuple[int, float, str]] = Counter(
-        (-gate.duration_ns, round(gate.distance_um, 3), _name(gate)) for gate in gates
+    """Name the gates with the longest target pulse, equal ones in one line."""
+    equal = Counter(
+        (-gate.duration_ns, round(gate.distance_um, 3), _name(gate), gate.atoms) for gate in gates
     )
-    rows = sorted(distinct.items())[:_N_SLOWEST]
     return [
-        _row(
-            "slowest" if k == 0 else "",
-            f"{name}, {distance_um:.2f} µm, T = {-negative_ns} ns" + (f", {n} times" * (n > 1)),
-        )
-        for k, ((negative_ns, distance_um, name), n) in enumerate(rows)
+        f"{name}  atoms {'-'.join(map(str, atoms)):<7}{distance_um:6.2f} µm{-negative_ns:7d} ns"
+        + (f"  {n} times" if n > 1 else "")
+        for (negative_ns, distance_um, name, atoms), n in sorted(equal.items())[:_N_SLOWEST]
     ]
 
 
 def _name(gate: PlayedGate) -> str:
-    atoms = "-".join(str(atom) for atom in gate.atoms)
     if len(gate.atoms) == 3:
-        return f"CCZ on atoms {atoms}"
-    return f"CPhase({gate.theta_rad / math.pi:+.3f}π) on atoms {atoms}"
+        return f"{'CCZ':<15}"
+    return f"CPhase({gate.theta_rad / math.pi:+.3f}π)"
 
 
 def _exactness(gates: Sequence[PlayedGate]) -> str:
     if not gates:
         return "one-qubit pulses are exact"
     worst = max(gate.residual for gate in gates)
+    decade = math.ceil(math.log10(max(worst, 1e-12)))
+    return f"pulses are solved for their distances; amplitude left in Rydberg states <= 1e{decade}"
+
+
+def _robustness(program: Program) -> str:
     return (
-        "every pulse is solved for its distance; CPhase pulses leave at most "
-        f"{_one_digit(worst)} of amplitude in the Rydberg state"
+        f"1 - F = {program.stats.predicted_infidelity:.1e} for a spread of 10 % in interactions "
+        "and 1 % in Rabi frequency"
     )
-
-
-def _one_digit(number: float) -> str:
-    return "1e-12" if number < 1e-12 else f"{number:.0e}"
