@@ -68,8 +68,8 @@ class Lowered:
         plan: The structural decisions.
         schedule: Timed actions.
         timeline: The pulse program.
-        predicted_infidelity: Sum over gates of 1 - F for 10 % spread of the interaction and 1 %
-            spread of the Rabi frequency (see `solver.Segments`); zero error without spread.
+        predicted_infidelity: 1 - (product of the gates' F) for 10 % spread of the interaction and
+            1 % spread of the Rabi frequency (see `solver.Segments`); no error without spread.
     """
 
     native: NativeCircuit
@@ -220,7 +220,7 @@ def _pulses(native: NativeCircuit, placement: Placement, rules: DeviceRules) -> 
     rotation_ns: list[int] = []
     gates: list[GatePulses] = []
     gate_ns: list[tuple[int, int, int]] = []
-    infidelity = 0.0
+    fidelity = 1.0
     for op in native.ops:
         if isinstance(op, U3):
             pulse = raman_pulse(rules, op.theta, 0.0)
@@ -230,7 +230,7 @@ def _pulses(native: NativeCircuit, placement: Placement, rules: DeviceRules) -> 
             target = cphase_pulse(rules, float(interactions[op.a, op.b]), op.theta)
             gates.append(target)
             gate_ns.append((target.duration_ns, 0, 0))
-            infidelity += target.infidelity
+            fidelity *= max(0.0, 1.0 - target.infidelity)
         elif isinstance(op, CCZ):
             triangle = ccz_pulses(
                 rules,
@@ -247,7 +247,7 @@ def _pulses(native: NativeCircuit, placement: Placement, rules: DeviceRules) -> 
             gate_ns.append((first, second, third))
     opening = pi_pulse(rules)
     durations = Durations(rotation_ns, gate_ns, opening.duration_ns)
-    return _Pulses(rotations, gates, opening, durations, infidelity)
+    return _Pulses(rotations, gates, opening, durations, 1.0 - fidelity)
 
 
 def _finish(

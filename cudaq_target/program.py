@@ -37,8 +37,9 @@ class Stats:
         n_swaps: SWAPs that routing inserted.
         n_raman_pulses: One-qubit pulses.
         duration_ns: Length of the sequence, padding included (ns).
-        predicted_infidelity: Sum over entangling gates of 1 - F for 10 % spread of the pair
-            interaction and 1 % spread of the Rabi frequency; without spread the gates are exact.
+        predicted_infidelity: 1 - (product of the CPhases' process fidelities) for 10 % spread of
+            the pair interaction and 1 % spread of the Rabi frequency; without spread the gates are
+            exact.
     """
 
     n_qubits: int
