@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cudaq_target.ccz import ccz_pulses
 from cudaq_target.device import interaction_rad_per_us
 from cudaq_target.pulses import (
     block_phase_rad,
@@ -89,6 +90,17 @@ class Builder:
         self._append("rydberg", control, pi_pulse(self.rules))
         self.frames_rad[control] += control_shift_rad(pulses)
         self.global_phase_rad -= block_phase_rad(pulses)
+
+    def ccz(self, a, b, c):
+        """CCZ on three atoms at equal distances."""
+        atoms = self.coordinates_um[[a, b, c]]
+        distances_um = [np.linalg.norm(atoms[i] - atoms[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+        interactions = tuple(interaction_rad_per_us(self.rules, d) for d in distances_um)
+        found = ccz_pulses(self.rules, interactions)
+        for atom, pulse in zip((a, b, c, b, a), found.pulses, strict=True):
+            self._append("rydberg", atom, pulse)
+        self.frames_rad[[a, b, c]] += found.corrections_rad
+        self.global_phase_rad -= found.global_phase_rad
 
     def cx(self, control, target):
         self.h(target)
@@ -184,6 +196,24 @@ def permuted(rules, spacing_um=4.5):
 
 def permuted_state():
     return fan_out_state().reshape(2, 2, 2).transpose(PERMUTATION).ravel()
+
+
+def ccz(rules, spacing_um=5.0):
+    """Generic rotations, CCZ on a triangle, the same rotations again."""
+    builder = Builder(rules, triangle_um(spacing_um))
+    for atom, angles in enumerate(FAN_OUT_ROTATIONS):
+        builder.u3(atom, *angles)
+    builder.ccz(0, 1, 2)
+    for atom, angles in enumerate(FAN_OUT_ROTATIONS):
+        builder.u3(atom, *angles)
+    return builder.program()
+
+
+def ccz_state():
+    rotation = kron(*(u3(*angles) for angles in FAN_OUT_ROTATIONS))
+    state = rotation[:, 0].copy()
+    state[-1] *= -1
+    return rotation @ state
 
 
 def single(rules, theta=1.1, phi=0.4, lam=-0.7):
