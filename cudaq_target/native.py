@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from cudaq_target.blocks import consolidate
 from cudaq_target.merge import Local, Merger, Pair, Triple, WireOp
 from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, NativeOp, Rz
 from cudaq_target.one_qubit import ZERO_TOLERANCE, euler_angles, multiply, ry, rz
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from cudaq_target.circuit import Circuit
-
-_MAX_PASSES = 20
 
 
 def lower(circuit: Circuit, *, ccz: bool, from_zero: bool = True) -> NativeCircuit:
@@ -44,23 +43,40 @@ def lower(circuit: Circuit, *, ccz: bool, from_zero: bool = True) -> NativeCircu
     merger = Merger(n_wires, from_zero=from_zero)
     unroller = Unroller(merger, n_wires, ccz=ccz)
     unroller.circuit(circuit)
-    ops = merger.finish()
-    phase, stale = merger.phase, merger.stale
-    for _ in range(_MAX_PASSES):
-        if not stale:
-            break
-        merger = Merger(n_wires, from_zero=from_zero)
-        for op in ops:
-            merger.add(op)
-        ops, stale = merger.finish(), merger.stale
-        phase += merger.phase
+    ops, phase, moved_to = _shorten(merger, n_wires, from_zero=from_zero)
     native, emitted_phase = _emit(ops, n_wires, from_zero=from_zero)
     return NativeCircuit(
         n_qubits=n_wires,
         ops=tuple(native),
-        wire_of_qubit=tuple(unroller.wire_of),
+        wire_of_qubit=tuple([moved_to[wire] for wire in unroller.wire_of]),
         global_phase=wrap_rad(phase + emitted_phase),
     )
+
+
+def _shorten(
+    merger: Merger, n_wires: int, *, from_zero: bool, may_exchange: bool = True
+) -> tuple[list[WireOp], float, list[int]]:
+    """Merge and consolidate until nothing gets shorter.
+
+    Returns:
+        The gates, their global phase (rad), and where the content of each wire ends.
+    """
+    moved_to = list(range(n_wires))
+    ops = merger.finish()
+    phase = merger.phase
+    while True:
+        if not merger.stale:
+            shorter = consolidate(ops, n_wires, from_zero=from_zero, may_exchange=may_exchange)
+            if shorter is None:
+                return ops, phase, moved_to
+            ops = shorter.ops
+            phase += shorter.phase
+            moved_to = [shorter.wire_of[wire] for wire in moved_to]
+        merger = Merger(n_wires, from_zero=from_zero)
+        for op in ops:
+            merger.add(op)
+        ops = merger.finish()
+        phase += merger.phase
 
 
 def merge(native: NativeCircuit) -> NativeCircuit:
@@ -70,7 +86,8 @@ def merge(native: NativeCircuit) -> NativeCircuit:
         native: Any native circuit that starts in |0…0>.
 
     Returns:
-        An equal circuit with the properties that `lower` promises.
+        An equal circuit with the properties that `lower` promises; every qubit ends on the wire
+        that it ended on.
     """
     merger = Merger(native.n_qubits, from_zero=True)
     for op in native.ops:
@@ -84,13 +101,13 @@ def merge(native: NativeCircuit) -> NativeCircuit:
                 merger.pair(op.a, op.b, op.theta)
             case CCZ():
                 merger.triple(*sorted((op.a, op.b, op.c)))
-    ops = merger.finish()
+    ops, phase, _ = _shorten(merger, native.n_qubits, from_zero=True, may_exchange=False)
     merged, emitted_phase = _emit(ops, native.n_qubits, from_zero=True)
     return NativeCircuit(
         n_qubits=native.n_qubits,
         ops=tuple(merged),
         wire_of_qubit=native.wire_of_qubit,
-        global_phase=wrap_rad(native.global_phase + merger.phase + emitted_phase),
+        global_phase=wrap_rad(native.global_phase + phase + emitted_phase),
     )
 
 

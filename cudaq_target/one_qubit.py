@@ -138,23 +138,17 @@ def euler_angles(matrix: Matrix2) -> EulerAngles:
     a, b, c, d = matrix
     match shape(matrix):
         case Shape.DIAGONAL:
-            theta, total, difference = 0.0, cmath.phase(d) - cmath.phase(a), None
-            phase = cmath.phase(a) + total / 2
+            theta, phi, lam = 0.0, 0.0, cmath.phase(d) - cmath.phase(a)
+            phase = cmath.phase(a) + lam / 2
         case Shape.ANTIDIAGONAL:
-            theta, total = math.pi, None
-            difference = cmath.phase(c) - cmath.phase(-b)
-            phase = cmath.phase(-b) + difference / 2
+            theta, phi, lam = math.pi, cmath.phase(c) - cmath.phase(-b), 0.0
+            phase = cmath.phase(-b) + phi / 2
         case Shape.GENERAL:
             theta = 2 * math.atan2(abs(c), abs(a))
-            total = cmath.phase(d) - cmath.phase(a)
-            phase = cmath.phase(a) + total / 2
-            difference = 2 * (cmath.phase(c) - phase)
-    if difference is None:
-        phi, lam = 0.0, total
-    elif total is None:
-        phi, lam = difference, 0.0
-    else:
-        phi, lam = (total + difference) / 2, (total - difference) / 2
+            half_sum = (cmath.phase(d) - cmath.phase(a)) / 2
+            phase = cmath.phase(a) + half_sum
+            half_difference = cmath.phase(c) - phase
+            phi, lam = half_sum + half_difference, half_sum - half_difference
     wrapped_phi, wrapped_lam = wrap_rad(phi), wrap_rad(lam)
     # Rz(x + 2π) = -Rz(x): what wrapping takes from the angles goes into the phase.
     phase += (phi - wrapped_phi + lam - wrapped_lam) / 2
