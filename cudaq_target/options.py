@@ -230,10 +230,10 @@ def _noise(value: object) -> NoiseModel:
             f"the file cannot be read ({error.strerror})",
             "Give the path of a file written from NoiseModel.to_abstract_repr()",
         ) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # whatever Pulser's schema and constructor raise
         raise OptionError(
             f"noise {str(value)!r}",
-            f"the file holds no noise model ({error})",
+            f"the file holds no noise model ({type(error).__name__})",
             "Give the path of a file written from NoiseModel.to_abstract_repr()",
         ) from error
 

@@ -106,11 +106,13 @@ class Session:
     Attributes:
         target: The target as the user chose it.
         options: Its settings, every source merged.
+        memory: What the launch functions keep for as long as the target is in force.
     """
 
     def __init__(self, target: Pasqal) -> None:
         self.target = target
         self.options = target.resolve()
+        self.memory: dict[str, Any] = {}
         seed = self.options.seed
         self._random = np.random.default_rng(_random_seed if seed is None else seed)
         self._lock = threading.Lock()

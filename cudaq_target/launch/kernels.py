@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from cudaq.kernel.kernel_builder import PyKernel
-from cudaq.kernel.kernel_decorator import DecoratorCapture, PyKernelDecorator, mk_decorator
-from cudaq.mlir._mlir_libs._quakeDialects import cudaq_runtime
+from cudaq.kernel.kernel_decorator import PyKernelDecorator
 from cudaq.runtime import utils as broadcast_rules
 
 from cudaq_target import machines, pulse_cache, quake
 from cudaq_target.device import resolve
 from cudaq_target.errors import OptionError
+from cudaq_target.interpret.values import Amplitudes, Closure
 from cudaq_target.program import compile_circuit
 from cudaq_target.shots import Shots
 from cudaq_target.trace import trace
@@ -30,8 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cudaq_target.circuit import Circuit, Gate
+    from cudaq_target.device import DeviceRules
+    from cudaq_target.interpret.form import KernelForm
     from cudaq_target.program import Program
-    from cudaq_target.quake.form import KernelForm
     from cudaq_target.target import Session
 
 _MAX_KEPT = 64
@@ -112,39 +112,45 @@ def bind(session: Session, kernel: object, arguments: Sequence[object]) -> Bound
         The traced kernel, the same object as before for equal arguments.
 
     Raises:
-        OptionError: No kernel, or the wrong number of arguments.
-        UnsupportedKernelError: The kernel uses something this machine cannot do.
+        OptionError: The object is no kernel.
+        UnsupportedKernelError: The arguments do not fit, or the kernel uses something that this
+            machine cannot do.
     """
-    decorator = as_decorator(kernel)
-    if decorator.formal_arity() != len(arguments):
-        raise OptionError(
-            f"kernel {name_of(kernel)}",
-            f"{len(arguments)} arguments given, {decorator.formal_arity()} expected",
-            "Give one value for each argument",
-        )
-    values = decorator.process_call_arguments(*arguments)
-    values.extend(decorator.resolve_captured_arguments())
+    known = checked(kernel)
+    form = quake.read(known)
+    values = quake.arguments(known, tuple(arguments))
     key = _key(values)
     if key is None:
-        return BoundKernel(quake.read(decorator), values, session)
-    return _kept(session, (id(decorator.qkeModule), key), decorator, values)
+        return BoundKernel(form, values, session)
+    entries: OrderedDict[Hashable, BoundKernel]
+    entries = session.memory.setdefault("kernels", OrderedDict())
+    place = (id(form), key)
+    if place not in entries:
+        entries[place] = BoundKernel(form, values, session)
+        while len(entries) > _MAX_KEPT:
+            entries.popitem(last=False)
+    entries.move_to_end(place)
+    return entries[place]
 
 
-def as_decorator(kernel: object) -> PyKernelDecorator:
-    """Return a decorated kernel for either kind of kernel.
+def checked(kernel: Any) -> Any:  # noqa: ANN401 - either kind of kernel
+    """Return a kernel as it is.
 
     Raises:
         OptionError: The object is no kernel.
     """
-    if isinstance(kernel, PyKernelDecorator):
+    if isinstance(kernel, PyKernelDecorator | PyKernel):
         return kernel
-    if isinstance(kernel, PyKernel):
-        return mk_decorator(kernel)
     raise OptionError(
         f"kernel {kernel!r}",
         "this is no kernel",
         "Decorate the function with @cudaq.kernel, or build it with cudaq.make_kernel",
     )
+
+
+def returns_value(kernel: Any) -> bool:  # noqa: ANN401 - either kind of kernel
+    """Whether a kernel returns a value; built kernels never do."""
+    return getattr(checked(kernel), "return_type", None) is not None
 
 
 def name_of(kernel: Any) -> str:  # noqa: ANN401 - either kind of kernel
@@ -160,13 +166,13 @@ def compile_for(session: Session, circuit: Circuit) -> Program:
         return compile_circuit(circuit, rules_of(session), layout=layout, route=options.route)
 
 
-def rules_of(session: Session) -> Any:  # noqa: ANN401 - DeviceRules, kept under a common key
+def rules_of(session: Session) -> DeviceRules:
     """Return the rules of the session's device, read once."""
-    kept = _STORES.setdefault(session, _Store())
-    if kept.rules is None:
+    if "rules" not in session.memory:
         device = session.options.device
-        kept.rules = resolve() if device is None else resolve(device)
-    return kept.rules
+        session.memory["rules"] = resolve() if device is None else resolve(device)
+    rules: DeviceRules = session.memory["rules"]
+    return rules
 
 
 def argument_sets(kernel: object, arguments: Sequence[object]) -> list[tuple[object, ...]] | None:
@@ -186,54 +192,19 @@ def argument_sets(kernel: object, arguments: Sequence[object]) -> list[tuple[obj
     return sets
 
 
-class _Entry(NamedTuple):
-    """A traced kernel with everything whose identity its key names, so that no id is reused."""
-
-    bound: BoundKernel
-    module: object
-    values: list[object]
-
-
-class _Store:
-    """What a session has traced, the least recently used dropped first."""
-
-    def __init__(self) -> None:
-        self.entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self.rules: Any = None
-
-
-_STORES: WeakKeyDictionary[Session, _Store] = WeakKeyDictionary()
-
-
-def _kept(
-    session: Session, key: Hashable, decorator: PyKernelDecorator, values: list[object]
-) -> BoundKernel:
-    entries = _STORES.setdefault(session, _Store()).entries
-    entry = entries.get(key)
-    if entry is None:
-        bound = BoundKernel(quake.read(decorator), values, session)
-        entry = entries[key] = _Entry(bound, decorator.qkeModule, values)
-        while len(entries) > _MAX_KEPT:
-            entries.popitem(last=False)
-    entries.move_to_end(key)
-    return entry.bound
-
-
 def _key(value: object) -> Hashable | None:
-    """Return a value that is equal for equal arguments; None for what may change unnoticed."""
-    if isinstance(value, bool | int | float | complex | str | np.generic):
+    """Return a value that is equal for equal arguments; None where that cannot be said cheaply.
+
+    Objects named by their id are held by the bound kernel that is kept under the key.
+    """
+    if isinstance(value, bool | int | float | complex | str):
         return (type(value), value)
-    if isinstance(value, cudaq_runtime.pauli_word):
-        return ("pauli_word", str(value))
-    if isinstance(value, DecoratorCapture):
-        captured = _key(value.resolved)
-        return None if captured is None else (id(value.decorator.qkeModule), captured)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = _key([getattr(value, field.name) for field in dataclasses.fields(value)])
-        return None if fields is None else (type(value), fields)
-    if isinstance(value, np.ndarray):
-        return (value.dtype.str, value.shape, value.tobytes())
+    if isinstance(value, Amplitudes):
+        return value.values.tobytes()
+    if isinstance(value, Closure):
+        captured = _key(value.captured)
+        return None if captured is None else (id(value.form), value.symbol, captured)
     if isinstance(value, list | tuple):
-        parts = [_key(part) for part in value]
-        return None if any(part is None for part in parts) else tuple(parts)
+        keys = [_key(part) for part in value]
+        return None if any(key is None for key in keys) else tuple(keys)
     return None

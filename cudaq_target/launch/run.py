@@ -66,7 +66,7 @@ def call(session: Session, kernel: Any, *args: object) -> Any:  # noqa: ANN401
     """Call a kernel like a function: one shot, whose return value is the result."""
     bound = kernels.bind(session, kernel, args)
     rng = session.generator()
-    if kernels.as_decorator(kernel).return_type is None:
+    if not kernels.returns_value(kernel):
         bound.sample(1, rng)
         return None
     return _values(bound, 1, rng)[0]
@@ -83,7 +83,7 @@ def _prepare(
     refuse_noise_model(noise_model)
     refuse_qpu(qpu_id)
     n_shots = shots_or(shots_count, session.options.shots, DEFAULT_SHOTS)
-    if kernels.as_decorator(kernel).return_type is None:
+    if not kernels.returns_value(kernel):
         raise UnsupportedKernelError(
             Source(kernels.name_of(kernel)),
             "a kernel without return value in `run`",
