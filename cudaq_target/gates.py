@@ -97,7 +97,8 @@ def pauli_product(letters: str) -> _Matrix:
     """
     product: _Matrix = np.eye(1, dtype=np.complex128)
     for letter in letters:
-        product = np.kron(product, np.array(_PAULI[letter], dtype=np.complex128))
+        factor = np.array(_PAULI[letter], dtype=np.complex128)
+        product = np.kron(product, factor).astype(np.complex128, copy=False)
     return product
 
 

@@ -1,0 +1,34 @@
+"""Execute a kernel that has been read, to record its gates or to compute what it returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cudaq_target.interpret import calls, control, memory, quantum
+from cudaq_target.interpret.control import compiled_function
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cudaq_target.interpret.form import KernelForm
+    from cudaq_target.interpret.machine import Machine
+
+BUILDERS: Final = {**memory.STEPS, **control.STEPS, **quantum.STEPS, **calls.STEPS}
+"""For each operation that is not arithmetic, what makes its step."""
+
+
+def execute(form: KernelForm, arguments: Sequence[Any], machine: Machine) -> tuple[Any, ...]:
+    """Execute a kernel on a machine.
+
+    Args:
+        form: The kernel.
+        arguments: Values of its arguments, captured ones last.
+        machine: Records gates and hands out bits.
+
+    Returns:
+        The returned values.
+
+    Raises:
+        UnsupportedKernelError: The kernel does something that this target cannot do.
+    """
+    return compiled_function(form, form.entry, BUILDERS).run(machine, arguments)

@@ -1,0 +1,120 @@
+"""From the Python arguments of a kernel call to values of the interpreter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cudaq_target.errors import Source, UnsupportedKernelError
+from cudaq_target.interpret.arithmetic import single
+from cudaq_target.interpret.quantum import checked_amplitudes
+from cudaq_target.interpret.values import Amplitudes, Closure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cudaq_target.interpret.form import KernelForm
+    from cudaq_target.interpret.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """Converts the arguments of one kernel.
+
+    Attributes:
+        source: The kernel, for errors.
+        read: Reads a kernel that is passed as an argument.
+    """
+
+    source: Source
+    read: Callable[[Any], KernelForm]
+
+    def value_of(self, argument: Any, kind: Type) -> Any:
+        """Turn one argument into a value of the interpreter.
+
+        Args:
+            argument: As CUDA-Q's `process_call_arguments` leaves it.
+            kind: Type of the kernel's argument.
+
+        Returns:
+            The value; lists are copied.
+
+        Raises:
+            UnsupportedKernelError: Values of this type cannot be passed.
+        """
+        convert = _BY_KIND.get(kind.kind)
+        if convert is None:
+            raise UnsupportedKernelError(
+                self.source,
+                f"an argument of type {kind.name or kind.kind}",
+                "only numbers, lists, strings, dataclasses, states and kernels can be passed",
+                "Pass plain values; allocate qubits in the kernel.",
+            )
+        return convert(self, argument, kind)
+
+    def _integer(self, argument: Any, kind: Type) -> int:
+        return bool(argument) if kind.bits == 1 else int(argument)
+
+    def _real(self, argument: Any, kind: Type) -> float:
+        return float(argument) if kind.bits == 64 else single(float(argument))
+
+    def _complex(self, argument: Any, kind: Type) -> complex:
+        value = complex(argument)
+        return value if kind.element.bits == 64 else complex(single(value.real), single(value.imag))
+
+    def _text(self, argument: Any, kind: Type) -> tuple[list[int], int, int]:
+        del kind
+        letters = [ord(letter) for letter in str(argument)]
+        return letters, 0, len(letters)
+
+    def _sequence(self, argument: Any, kind: Type) -> tuple[list[Any], int, int]:
+        element = kind.element
+        if element.kind == "float" and element.bits == 64:
+            cells: list[Any] = [float(item) for item in argument]
+        else:
+            cells = [self.value_of(item, element) for item in argument]
+        if element.kind == "struct":  # in memory a struct is a list of its members
+            cells = [list(cell) for cell in cells]
+        return cells, 0, len(cells)
+
+    def _struct(self, argument: Any, kind: Type) -> tuple[Any, ...]:
+        if isinstance(argument, tuple):
+            members = list(argument)
+        else:
+            members = [getattr(argument, name) for name in type(argument).__annotations__]
+        pairs = zip(members, kind.parts, strict=True)
+        return tuple(self.value_of(member, part) for member, part in pairs)
+
+    def _closure(self, argument: Any, kind: Type) -> Closure:
+        del kind
+        decorator = getattr(argument, "decorator", None)
+        if decorator is None:
+            raise UnsupportedKernelError(
+                self.source,
+                f"a call of the C++ kernel {getattr(argument, 'linkedKernel', argument)}",
+                "only kernels written in Python are known to this target",
+                "Write it as a @cudaq.kernel.",
+            )
+        form = self.read(decorator)
+        kinds = form.entry_function.argument_types
+        captured = kinds[len(kinds) - len(argument.resolved) :]
+        pairs = zip(argument.resolved, captured, strict=True)
+        return Closure(form, form.entry, tuple(self.value_of(*pair) for pair in pairs))
+
+    def _state(self, argument: Any, kind: Type) -> Amplitudes:
+        del kind
+        return Amplitudes(checked_amplitudes(np.array(argument), self.source))
+
+
+_BY_KIND: Final[Mapping[str, Callable[[Converter, Any, Type], Any]]] = {
+    "int": Converter._integer,
+    "float": Converter._real,
+    "complex": Converter._complex,
+    "charspan": Converter._text,
+    "sequence": Converter._sequence,
+    "struct": Converter._struct,
+    "callable": Converter._closure,
+    "ptr": Converter._state,
+}
