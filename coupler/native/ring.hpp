@@ -108,12 +108,12 @@ constexpr Finding check_geometry(std::uint32_t n_slots, std::uint32_t slot_bytes
 }
 
 inline Finding check_buffer(std::span<std::byte> buffer, std::size_t needed_bytes) noexcept {
+    if (buffer.size() < needed_bytes) {
+        return {Fault::kBufferBytes, buffer.size(), needed_bytes};
+    }
     const auto address = reinterpret_cast<std::uintptr_t>(buffer.data());
     if (address % alignof(std::uint64_t) != 0) {
         return {Fault::kAlignment, address % alignof(std::uint64_t), alignof(std::uint64_t)};
-    }
-    if (buffer.size() < needed_bytes) {
-        return {Fault::kBufferBytes, buffer.size(), needed_bytes};
     }
     return {};
 }
