@@ -21,7 +21,7 @@ from cudaq_target.errors import OptionError
 from cudaq_target.interpret.values import Amplitudes, Closure
 from cudaq_target.program import compile_circuit
 from cudaq_target.shots import Shots
-from cudaq_target.trace import trace
+from cudaq_target.trace import evaluate_returns, trace
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -48,8 +48,8 @@ class BoundKernel:
 
     def __init__(self, form: KernelForm, arguments: Sequence[object], session: Session) -> None:
         self.form = form
-        self.arguments = list(arguments)
-        self.circuit: Circuit = trace(form, self.arguments)
+        self.arguments = tuple(arguments)
+        self.circuit: Circuit = trace(form, _copied(self.arguments))
         self._session = session
         self._programs: dict[Hashable, Program] = {}
 
@@ -93,6 +93,14 @@ class BoundKernel:
         options = self._session.options
         machine = machines.get(options.machine)
         return machine.state(self.program().timeline, threads=options.threads)
+
+    def returned(self, bits: Sequence[int]) -> Any:  # noqa: ANN401 - whatever the kernel returns
+        """Compute what the kernel returns.
+
+        Args:
+            bits: Outcome of each measurement, in program order.
+        """
+        return evaluate_returns(self.form, _copied(self.arguments), bits)
 
     def annotations(self) -> dict[str, object]:
         """Return what every result of this kernel says about its origin."""
@@ -190,6 +198,13 @@ def argument_sets(kernel: object, arguments: Sequence[object]) -> list[tuple[obj
     sets: list[tuple[object, ...]]
     sets = getattr(broadcast_rules, "__createArgumentSet")(*arguments)
     return sets
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401 - any argument
+    """Copy the memory in an argument, which a kernel may write to."""
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(part) for part in value)
+    return value
 
 
 def _key(value: object) -> Hashable | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from cudaq_target.errors import Source, UnsupportedKernelError
 from cudaq_target.launch import future, kernels
 from cudaq_target.launch.arguments import refuse_noise_model, refuse_qpu, shots_or
-from cudaq_target.trace import evaluate_returns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,5 +98,5 @@ def _values(bound: BoundKernel, n_shots: int, rng: np.random.Generator) -> list[
     """Sample, and evaluate the kernel's classical code once for each distinct outcome."""
     measured = [event.qubit for event in bound.circuit.measurements]
     outcomes, _, which = bound.sample(n_shots, rng).marginal(measured).outcomes()
-    values = [evaluate_returns(bound.form, bound.arguments, bits) for bits in outcomes.bits()]
+    values = [bound.returned(bits) for bits in outcomes.bits()]
     return [values[k] for k in which.tolist()]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cudaq_target.emulator.noise import Noise
 from cudaq_target.emulator.run import emulate
-from cudaq_target.errors import OptionError
+from cudaq_target.emulator.trajectories import sample_noisy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ class LocalMachine:
             UnsupportedProgramError: Pulses overlap in a way that has no exact propagator.
         """
         if noise is not None:
-            raise OptionError("noise", "is not emulated here yet", "Use machine='qutip'")
+            return sample_noisy(program, Noise.of(noise), n_shots, rng, threads=threads)
         return emulate(program, threads=threads).sample(n_shots, rng, threads=threads)
 
     def state(self, program: PulseProgram, *, threads: int | None = None) -> NDArray[np.complex128]:

@@ -48,11 +48,17 @@ class QutipMachine:
     atol: float = 1e-10
     n_trajectories: int = 64
 
-    def state(self, program: PulseProgram) -> NDArray[np.complex128]:
+    def state(
+        self,
+        program: PulseProgram,
+        *,
+        threads: int | None = None,  # noqa: ARG002 - part of every machine's interface
+    ) -> NDArray[np.complex128]:
         """Return the final state in the kernel's frame.
 
         Args:
             program: The program to run.
+            threads: Has no effect: QuTiP integrates in one thread.
 
         Returns:
             Amplitudes, shape (2^n_qubits,), qubit 0 most significant, global phase of the ideal
@@ -75,6 +81,7 @@ class QutipMachine:
         n_shots: int,
         noise: NoiseModel | None = None,
         rng: np.random.Generator | int | None = None,
+        threads: int | None = None,  # noqa: ARG002 - part of every machine's interface
     ) -> NDArray[np.uint8]:
         """Measure all qubits many times.
 
@@ -83,6 +90,7 @@ class QutipMachine:
             n_shots: Number of shots.
             noise: A `pulser.NoiseModel`, or None for exact physics.
             rng: Source of randomness.
+            threads: Has no effect: QuTiP integrates in one thread.
 
         Returns:
             Bits in the kernel's order, uint8, shape (n_shots, n_qubits).
