@@ -25,7 +25,8 @@ _LOG = logging.getLogger("cudaq_target.pulse_cache")
 DIRECTORY_VARIABLE = "CUDAQ_TARGET_CACHE_DIR"
 OFF = "off"
 MAX_ROWS = 200_000
-_FILE_NAME = "pulses-1.sqlite"
+# Raise the number whenever a solver changes: stored failures would hide what it now finds.
+_FILE_NAME = "pulses-2.sqlite"
 
 
 class PulseCache:
