@@ -142,7 +142,7 @@ def _height_in(n_atoms: int) -> float:
 
 
 def _draw_both(figure: Figure | SubFigure, program: Program) -> None:
-    timeline = program.timeline
+    timeline, stats = program.timeline, program.stats
     played = excitations(timeline)
     wide = _width_in(timeline) - 4.0
     register, pulses = figure.subplots(1, 2, width_ratios=(3.6, wide))
@@ -150,11 +150,15 @@ def _draw_both(figure: Figure | SubFigure, program: Program) -> None:
     _draw_timeline(pulses, timeline, played)
     _draw_legend(figure, timeline, played)
     figure.suptitle(
-        f"{program.kernel} on {program.rules.name}: qubits {program.stats.n_qubits}, "
-        f"entangling gates {program.stats.n_entangling}, {timeline.duration_ns / 1e3:.2f} µs",
+        f"{program.kernel} on {program.rules.name}: {_counted(stats.n_qubits, 'qubit')}, "
+        f"{_counted(stats.n_entangling, 'entangling gate')}, {timeline.duration_ns / 1e3:.2f} µs",
         fontsize=12,
         color=_COLOURS["text"],
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _draw_register(axes: Axes, timeline: PulseProgram, played: Sequence[Excitation]) -> None:
@@ -166,7 +170,7 @@ def _draw_register(axes: Axes, timeline: PulseProgram, played: Sequence[Excitati
         axes.plot(
             *sites[[a, b]].T,
             color=_COLOURS["target"],
-            linewidth=1.2 + 4.8 * n / most,
+            linewidth=1.5 + min(n, 6),
             alpha=0.55,
             solid_capstyle="round",
             zorder=1,

@@ -86,14 +86,13 @@ def _gates(program: Program, gates: Sequence[PlayedGate], fans: Sequence[int]) -
     n_ccz = sum(len(gate.atoms) == 3 for gate in gates)
     parts = [f"{len(gates) - n_ccz} CPhase"]
     if fans:
-        wide = Counter(n for n in fans if n > 1)
-        widths = ", ".join(f"{n} with {width} targets" for width, n in sorted(wide.items()))
-        parts[0] += f" in {_counted(len(fans), 'excitation')} (fan-outs: {widths or 'none'})"
+        widest = f", up to {max(fans)} targets in one" if max(fans) > 1 else ""
+        parts[0] += f" in {_counted(len(fans), 'excitation')}{widest}"
     if n_ccz:
         parts.append(f"{n_ccz} CCZ")
     parts.append(_counted(program.stats.n_swaps, "SWAP"))
     parts.append(_counted(program.stats.n_raman_pulses, "Raman pulse"))
-    return ", ".join(parts)
+    return "; ".join(parts)
 
 
 def _counted(number: int, noun: str) -> str:
