@@ -320,17 +320,20 @@ def _replacement(
         unitary = _matrix(op, key) @ unitary
     if all(fresh):
         return _prepared(unitary[:, 0], key), 0.0, False
-    if any(fresh):
-        # A CPhase before a wire has left |0> does nothing; the right one saves the third.
-        unitary = unitary @ np.diag([1, 1, 1, np.exp(1j * _free_phase(unitary))])
-    direct, exchanged = weyl.n_entangling(unitary)
-    exchanged = exchanged if may_exchange else direct
-    if min(direct, exchanged) >= n_before:
+    # A CPhase before a wire has left |0> does nothing; the right one saves others.
+    free_angles = (0.0, _free_phase(unitary), math.pi) if any(fresh) else (0.0,)
+    best, exchange = n_before, False
+    for angle in free_angles:
+        candidate = unitary @ np.diag([1, 1, 1, np.exp(1j * angle)])
+        direct, exchanged = weyl.n_entangling(candidate)
+        if direct < best:
+            best, exchange, chosen = direct, False, candidate
+        if may_exchange and exchanged < best:
+            best, exchange, chosen = exchanged, True, candidate
+    if best == n_before:
         return None
-    if exchanged < direct:
-        unitary = weyl.exchange_outputs(unitary)
-    ops, phase = weyl.decompose(unitary, *key)
-    return ops, phase, exchanged < direct
+    ops, phase = weyl.decompose(weyl.exchange_outputs(chosen) if exchange else chosen, *key)
+    return ops, phase, exchange
 
 
 def _matrix(op: WireOp, key: tuple[int, int]) -> NDArray[np.complex128]:

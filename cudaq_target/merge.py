@@ -337,8 +337,8 @@ class Merger:
             later[0] = Local(wire, multiply(self._local_of(later[0]), earlier.matrix))
             self._slots[names[-2]] = None
         elif isinstance(later, Local):
-            joined = multiply(later.matrix, earlier.matrix)
-            self._slots[names[-1]] = Local(wire, joined)
+            self._slots[names[-1]] = Local(wire, multiply(later.matrix, earlier.matrix))
             self._slots[names[-2]] = None
-            self.stale = self.stale or shape(joined) is not Shape.GENERAL
+        # Gates that this brings next to each other have been placed already.
+        self.stale = True
         del names[-2], counts[-2]
