@@ -1,14 +1,12 @@
-"""Unitaries and states given as arrays, written in native gates."""
+"""Unitaries given as arrays, written in native gates."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from cudaq_target import weyl
-from cudaq_target.one_qubit import Matrix2, ry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,13 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cudaq_target.multi_control import MultiControl
+    from cudaq_target.one_qubit import Matrix2
 
     _Array = NDArray[np.complex128]
 
 Wires = tuple[int, ...]
 
 _ZERO: Final = 1e-13
-"""Matrix elements and Schmidt coefficients below this are zero; rounding leaves 1e-15."""
+"""Matrix elements below this are zero; rounding leaves 1e-15."""
 
 
 def is_diagonal(unitary: _Array) -> bool:
@@ -176,39 +175,6 @@ def _walsh(values: NDArray[np.float64]) -> NDArray[np.float64]:
         result = np.stack([pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]], axis=1).ravel()
         stride *= 2
     return result
-
-
-def write_state(writer: MultiControl, wires: Wires, amplitudes: _Array) -> None:
-    """Turn wires in state 0 into a given state.
-
-    Schmidt decomposition (arXiv:1003.5760): prepare the coefficients on one half, copy their basis
-    states to the other half, rotate both halves.
-
-    Args:
-        writer: Takes the gates.
-        wires: k wires, the first one most significant.
-        amplitudes: Normalised, shape (2^k,).
-    """
-    if len(wires) == 1:
-        alpha, beta = (complex(x) for x in amplitudes)
-        writer.merger.local(wires[0], (alpha, -beta.conjugate(), beta, alpha.conjugate()))
-        return
-    n_left = len(wires) // 2
-    left, right = wires[:n_left], wires[n_left:]
-    vectors, schmidt, duals = np.linalg.svd(amplitudes.reshape(2**n_left, -1))
-    if schmidt[1] < _ZERO:
-        write_state(writer, left, vectors[:, 0])
-        write_state(writer, right, duals[0])
-        return
-    if n_left == 1:
-        writer.merger.local(left[0], ry(2 * math.atan2(schmidt[1], schmidt[0])))
-    else:
-        write_state(writer, left, schmidt.astype(np.complex128))
-    copies = right[len(right) - n_left :]
-    for source, copy in zip(left, copies, strict=True):
-        writer.cnot(source, copy)
-    write_unitary(writer, left, vectors)
-    write_unitary(writer, right, duals.T)
 
 
 def entries(unitary: _Array) -> Matrix2:

@@ -10,6 +10,7 @@ from cudaq_target.errors import UnsupportedKernelError
 from cudaq_target.gates import matrix as matrix_of
 from cudaq_target.multi_control import MultiControl
 from cudaq_target.one_qubit import Matrix2, dagger, named, phase_gate, rz
+from cudaq_target.prepare import write_state
 from cudaq_target.uncompute import Style, flip_styles
 
 if TYPE_CHECKING:
@@ -143,4 +144,4 @@ class Unroller:
                 remedy="Prepare the state outside, or register it as a unitary "
                 "with cudaq.register_operation.",
             )
-        synth.write_state(self._writer, targets, gate.amplitudes)
+        write_state(self._writer, targets, gate.amplitudes)
