@@ -50,6 +50,7 @@ N_STARTS = 96
 N_SOLUTIONS = 4
 MAX_STEPS = 40
 MAX_WALK_STEPS = 24
+MAX_CORRECTIONS = 6
 TOLERANCE = 1e-12
 
 
@@ -153,7 +154,7 @@ def start_points() -> NDArray[np.float64]:
     return np.concatenate([rabi, detuning], axis=1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def segment(rabi: float, detuning: float, time_us: float, out: NDArray[np.float64]) -> None:
     """Write (c, x, z) of one segment and its derivatives by Ω and δ into rows 0, 1, 2 of `out`."""
     w = math.sqrt(rabi * rabi + detuning * detuning)
@@ -177,84 +178,81 @@ def segment(rabi: float, detuning: float, time_us: float, out: NDArray[np.float6
     out[2, 2] = sinc + detuning * detuning * curve
 
 
-@njit(cache=True, nogil=True)
-def palindrome(
-    x: NDArray[np.float64],
-    shift: float,
-    problem: NDArray[np.float64],
-    work: NDArray[np.float64],
-    out: NDArray[np.float64],
+@njit(cache=True, nogil=True, error_model="numpy")
+def palindromes(
+    x: NDArray[np.float64], problem: NDArray[np.float64], work: NDArray[np.float64]
 ) -> None:
-    """Write (c, x, z) of edge·middle·edge into row 0 of `out`, derivatives by x into rows 1 to 4.
+    """Write (c, x, z) of edge·middle·edge and its derivatives by the four unknowns.
+
+    The free propagator goes into row 6 of `work` and its derivatives into rows 7 to 10, the
+    blocked one into rows 11 to 15.
 
     With A the edge and B the middle, d = x_A x_B + z_A z_B:
     c = c_B (2c_A² - 1) - 2 c_A d,  x = 2 (c_A c_B - d) x_A + x_B,  z likewise.
     """
-    segment(x[0], x[2] - shift, problem[2], work[0:3])
-    segment(x[1], x[3] - shift, problem[3], work[3:6])
-    ca, xa, za = work[0, 0], work[0, 1], work[0, 2]
-    cb, xb, zb = work[3, 0], work[3, 1], work[3, 2]
-    d = xa * xb + za * zb
-    k = 2.0 * (ca * cb - d)
-    out[0, 0] = cb * (2.0 * ca * ca - 1.0) - 2.0 * ca * d
-    out[0, 1] = k * xa + xb
-    out[0, 2] = k * za + zb
-    for j in range(2):
-        dca, dxa, dza = work[1 + j, 0], work[1 + j, 1], work[1 + j, 2]
-        dd = dxa * xb + dza * zb
-        dk = 2.0 * (dca * cb - dd)
-        row = 1 + 2 * j
-        out[row, 0] = 4.0 * cb * ca * dca - 2.0 * (dca * d + ca * dd)
-        out[row, 1] = dk * xa + k * dxa
-        out[row, 2] = dk * za + k * dza
-        dcb, dxb, dzb = work[4 + j, 0], work[4 + j, 1], work[4 + j, 2]
-        dd = xa * dxb + za * dzb
-        dk = 2.0 * (ca * dcb - dd)
-        row = 2 + 2 * j
-        out[row, 0] = dcb * (2.0 * ca * ca - 1.0) - 2.0 * ca * dd
-        out[row, 1] = dk * xa + dxb
-        out[row, 2] = dk * za + dzb
+    for branch in range(2):
+        top = 6 + 5 * branch
+        segment(x[0], x[2] - branch * problem[0], problem[2], work[0:3])
+        segment(x[1], x[3] - branch * problem[0], problem[3], work[3:6])
+        ca, xa, za = work[0, 0], work[0, 1], work[0, 2]
+        cb, xb, zb = work[3, 0], work[3, 1], work[3, 2]
+        d = xa * xb + za * zb
+        k = 2.0 * (ca * cb - d)
+        work[top, 0] = cb * (2.0 * ca * ca - 1.0) - 2.0 * ca * d
+        work[top, 1] = k * xa + xb
+        work[top, 2] = k * za + zb
+        for j in range(2):
+            dca, dxa, dza = work[1 + j, 0], work[1 + j, 1], work[1 + j, 2]
+            dd = dxa * xb + dza * zb
+            dk = 2.0 * (dca * cb - dd)
+            row = top + 1 + 2 * j
+            work[row, 0] = 4.0 * cb * ca * dca - 2.0 * (dca * d + ca * dd)
+            work[row, 1] = dk * xa + k * dxa
+            work[row, 2] = dk * za + k * dza
+            dcb, dxb, dzb = work[4 + j, 0], work[4 + j, 1], work[4 + j, 2]
+            dd = xa * dxb + za * dzb
+            dk = 2.0 * (ca * dcb - dd)
+            row = top + 2 + 2 * j
+            work[row, 0] = dcb * (2.0 * ca * ca - 1.0) - 2.0 * ca * dd
+            work[row, 1] = dk * xa + dxb
+            work[row, 2] = dk * za + dzb
 
 
-@njit(cache=True, nogil=True)
-def residuals(
+@njit(cache=True, nogil=True, error_model="numpy")
+def linearise(
     x: NDArray[np.float64],
     problem: NDArray[np.float64],
     work: NDArray[np.float64],
-    f: NDArray[np.float64],
-    jacobian: NDArray[np.float64],
+    out: NDArray[np.float64],
 ) -> float:
-    """Write the three residuals and their Jacobian; return the sum of squares.
+    """Write the Jacobian of the three residuals and, in column 4, the residuals; return Σ f².
 
     Residuals: x of the free propagator, x of the blocked one, (arg b - arg a - θ)/2.
     """
-    interaction, theta = problem[0], problem[1]
-    free, blocked = work[6:11], work[11:16]
-    palindrome(x, 0.0, problem, work, free)
-    palindrome(x, interaction, problem, work, blocked)
-    turn = 0.5 * interaction * (2.0 * problem[2] + problem[3]) + theta
-    phase = math.atan2(-blocked[0, 2], blocked[0, 0]) - math.atan2(-free[0, 2], free[0, 0]) - turn
-    f[0] = free[0, 1]
-    f[1] = blocked[0, 1]
-    f[2] = 0.5 * (phase - 2.0 * math.pi * round(phase / (2.0 * math.pi)))
+    palindromes(x, problem, work)
+    turn = 0.5 * problem[0] * (2.0 * problem[2] + problem[3]) + problem[1]
+    phase = math.atan2(-work[11, 2], work[11, 0]) - math.atan2(-work[6, 2], work[6, 0]) - turn
+    out[0, 4] = work[6, 1]
+    out[1, 4] = work[11, 1]
+    out[2, 4] = 0.5 * (phase - 2.0 * math.pi * math.floor(phase / (2.0 * math.pi) + 0.5))
     for j in range(4):
-        jacobian[0, j] = free[1 + j, 1]
-        jacobian[1, j] = blocked[1 + j, 1]
-        jacobian[2, j] = 0.5 * (_phase_slope(blocked, 1 + j) - _phase_slope(free, 1 + j))
-    return float(f[0] * f[0] + f[1] * f[1] + f[2] * f[2])
+        out[0, j] = work[7 + j, 1]
+        out[1, j] = work[12 + j, 1]
+        out[2, j] = 0.5 * (phase_slope(work, 11, j) - phase_slope(work, 6, j))
+    return float(out[0, 4] ** 2 + out[1, 4] ** 2 + out[2, 4] ** 2)
 
 
-@njit(cache=True, nogil=True)
-def _phase_slope(branch: NDArray[np.float64], row: int) -> float:
-    """Derivative of arg(c - i z) by the unknown of this row."""
-    c, z = branch[0, 0], branch[0, 2]
-    return float((branch[row, 0] * z - branch[row, 2] * c) / (c * c + z * z + 1e-30))
+@njit(cache=True, nogil=True, error_model="numpy")
+def phase_slope(work: NDArray[np.float64], top: int, unknown: int) -> float:
+    """Derivative of arg(c - i z) of the propagator in row `top` by one of the unknowns."""
+    c, z = work[top, 0], work[top, 2]
+    row = top + 1 + unknown
+    return float((work[row, 0] * z - work[row, 2] * c) / (c * c + z * z + 1e-30))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def min_norm_step(
-    jacobian: NDArray[np.float64],
-    f: NDArray[np.float64],
+    linear: NDArray[np.float64],
     scale: NDArray[np.float64],
     damping: float,
     step: NDArray[np.float64],
@@ -263,34 +261,26 @@ def min_norm_step(
 
     step = -S² Jᵀ (J S² Jᵀ + λ)⁻¹ f: three equations and four unknowns need a 3x3 inverse only.
     """
-    m = np.empty((3, 3))
-    for i in range(3):
-        for j in range(3):
-            total = 0.0
-            for k in range(4):
-                total += jacobian[i, k] * jacobian[j, k] * scale[k] * scale[k]
-            m[i, j] = total
-        m[i, i] += damping
-    c00 = m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1]
-    c01 = m[1, 2] * m[2, 0] - m[1, 0] * m[2, 2]
-    c02 = m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0]
-    determinant = m[0, 0] * c00 + m[0, 1] * c01 + m[0, 2] * c02
-    if abs(determinant) < 1e-300:
-        step[:] = 0.0
-        return
-    c11 = m[0, 0] * m[2, 2] - m[0, 2] * m[2, 0]
-    c12 = m[0, 1] * m[2, 0] - m[0, 0] * m[2, 1]
-    c22 = m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]
-    y0 = (c00 * f[0] + c01 * f[1] + c02 * f[2]) / determinant
-    y1 = (c01 * f[0] + c11 * f[1] + c12 * f[2]) / determinant
-    y2 = (c02 * f[0] + c12 * f[1] + c22 * f[2]) / determinant
+    m00 = m01 = m02 = m11 = m12 = m22 = 0.0
     for k in range(4):
-        gradient = jacobian[0, k] * y0 + jacobian[1, k] * y1 + jacobian[2, k] * y2
+        a, b, c = linear[0, k] * scale[k], linear[1, k] * scale[k], linear[2, k] * scale[k]
+        m00, m01, m02 = m00 + a * a, m01 + a * b, m02 + a * c
+        m11, m12, m22 = m11 + b * b, m12 + b * c, m22 + c * c
+    m00, m11, m22 = m00 + damping, m11 + damping, m22 + damping
+    c00, c01, c02 = m11 * m22 - m12 * m12, m12 * m02 - m01 * m22, m01 * m12 - m11 * m02
+    c11, c12, c22 = m00 * m22 - m02 * m02, m02 * m01 - m00 * m12, m00 * m11 - m01 * m01
+    determinant = m00 * c00 + m01 * c01 + m02 * c02 + 1e-300
+    f0, f1, f2 = linear[0, 4], linear[1, 4], linear[2, 4]
+    y0 = (c00 * f0 + c01 * f1 + c02 * f2) / determinant
+    y1 = (c01 * f0 + c11 * f1 + c12 * f2) / determinant
+    y2 = (c02 * f0 + c12 * f1 + c22 * f2) / determinant
+    for k in range(4):
+        gradient = linear[0, k] * y0 + linear[1, k] * y1 + linear[2, k] * y2
         step[k] = -scale[k] * scale[k] * gradient
 
 
-@njit(cache=True, nogil=True)
-def moved(
+@njit(cache=True, nogil=True, error_model="numpy")
+def move(
     x: NDArray[np.float64],
     step: NDArray[np.float64],
     scale: NDArray[np.float64],
@@ -302,7 +292,7 @@ def moved(
         out[k] = min(max(x[k] + step[k], lowest), scale[k])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def descend(
     x: NDArray[np.float64],
     problem: NDArray[np.float64],
@@ -311,78 +301,80 @@ def descend(
     work: NDArray[np.float64],
 ) -> float:
     """Run Levenberg-Marquardt from x, in place; return the largest residual reached."""
-    f, trial_f = np.empty(3), np.empty(3)
-    jacobian, trial_jacobian = np.empty((3, 4)), np.empty((3, 4))
-    step, trial = np.empty(4), np.empty(4)
-    cost = residuals(x, problem, work, f, jacobian)
-    damping = 1e-2
-    failures = 0
-    for _ in range(max_steps):
-        if cost < 1e-30:
-            break
-        min_norm_step(jacobian, f, scale, damping * min(1.0, cost), step)
-        moved(x, step, scale, trial)
-        trial_cost = residuals(trial, problem, work, trial_f, trial_jacobian)
+    here, there = np.empty((3, 5)), np.empty((3, 5))
+    step, trial = np.zeros(4), np.empty(4)
+    cost, damping, failures = math.inf, 1e-2, 0
+    for k in range(max_steps + 1):
+        move(x, step, scale, trial)
+        trial_cost = linearise(trial, problem, work, there)
         if trial_cost < cost:
             slow = trial_cost > 0.97 * cost and cost > 1e-6
-            x[:] = trial
-            f[:] = trial_f
-            jacobian[:] = trial_jacobian
-            cost = trial_cost
-            damping *= 0.2
             failures = failures + 1 if slow else 0
+            for i in range(4):
+                x[i] = trial[i]
+            here, there = there, here
+            cost = trial_cost
+            damping *= 0.2 if k > 0 else 1.0
         else:
             damping = max(4.0 * damping, 1e-10)
             failures += 1
-        if failures > 6:
+        if cost < 1e-30 or failures > 6:
             break
-    return float(max(abs(f[0]), abs(f[1]), abs(f[2])))
+        min_norm_step(here, scale, damping * min(1.0, cost), step)
+    return float(max(abs(here[0, 4]), abs(here[1, 4]), abs(here[2, 4])))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def merit(x: NDArray[np.float64], problem: NDArray[np.float64], work: NDArray[np.float64]) -> float:
     """Return the predicted infidelity of an exact solution (see `Segments.infidelity`).
 
     Second order in the errors: phases ε of hg and gg and amplitudes r left in the Rydberg state
-    give 1 - F = Var(0, ε_hg, 0, ε_gg) + (|r_hg|² + |r_gg|²)/4.
+    give 1 - F = Var(0, ε_hg, 0, ε_gg) + (|r_hg|² + |r_gg|²)/4. Expects that `palindromes` has
+    filled `work` for x.
     """
-    interaction = problem[0]
-    total_us = 2.0 * problem[2] + problem[3]
-    free, blocked = work[6:11], work[11:16]
-    palindrome(x, 0.0, problem, work, free)
-    palindrome(x, interaction, problem, work, blocked)
-    phase_v = -interaction * (0.5 * total_us + _phase_slope(blocked, 3) + _phase_slope(blocked, 4))
-    return_v = -interaction * (blocked[3, 1] + blocked[4, 1])
-    phase_0 = x[0] * _phase_slope(free, 1) + x[1] * _phase_slope(free, 2)
-    phase_1 = x[0] * _phase_slope(blocked, 1) + x[1] * _phase_slope(blocked, 2)
-    return_0 = x[0] * free[1, 1] + x[1] * free[2, 1]
-    return_1 = x[0] * blocked[1, 1] + x[1] * blocked[2, 1]
+    phase_v, return_v = phase_by_lnv(problem, work), problem[0] * (work[14, 1] + work[15, 1])
+    phase_0 = x[0] * phase_slope(work, 6, 0) + x[1] * phase_slope(work, 6, 1)
+    phase_1 = x[0] * phase_slope(work, 11, 0) + x[1] * phase_slope(work, 11, 1)
+    return_0 = x[0] * work[7, 1] + x[1] * work[8, 1]
+    return_1 = x[0] * work[12, 1] + x[1] * work[13, 1]
     by_interaction = 0.1875 * phase_v * phase_v + 0.25 * return_v * return_v
-    by_rabi = 0.25 * (
-        phase_0 * phase_0 + phase_1 * phase_1 + return_0 * return_0 + return_1 * return_1
-    ) - 0.0625 * (phase_0 + phase_1) * (phase_0 + phase_1)
+    by_rabi = 0.25 * (phase_0**2 + phase_1**2 + return_0**2 + return_1**2)
+    by_rabi -= 0.0625 * (phase_0 + phase_1) ** 2
     return float(SIGMA_LN_INTERACTION**2 * by_interaction + SIGMA_LN_RABI**2 * by_rabi)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def phase_by_lnv(problem: NDArray[np.float64], work: NDArray[np.float64]) -> float:
+    """Return d(arg b)/d(ln V): V shifts both detunings and the phase of the frame."""
+    half_us = 0.5 * (2.0 * problem[2] + problem[3])
+    return float(-problem[0] * (half_us + phase_slope(work, 11, 2) + phase_slope(work, 11, 3)))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def tangent(
-    jacobian: NDArray[np.float64], scale: NDArray[np.float64], out: NDArray[np.float64]
+    linear: NDArray[np.float64], scale: NDArray[np.float64], stride: float, out: NDArray[np.float64]
 ) -> None:
-    """Write the unit direction in which all three residuals stay put (units of `scale`)."""
+    """Write a step along which all three residuals stay put, of length `stride` (units of scale).
+
+    Its components are the signed 3x3 minors of the Jacobian.
+    """
+    total = 0.0
     for k in range(4):
         a, b, c = (k + 1) % 4, (k + 2) % 4, (k + 3) % 4
         minor = (
-            jacobian[0, a] * (jacobian[1, b] * jacobian[2, c] - jacobian[1, c] * jacobian[2, b])
-            - jacobian[0, b] * (jacobian[1, a] * jacobian[2, c] - jacobian[1, c] * jacobian[2, a])
-            + jacobian[0, c] * (jacobian[1, a] * jacobian[2, b] - jacobian[1, b] * jacobian[2, a])
+            linear[0, a] * (linear[1, b] * linear[2, c] - linear[1, c] * linear[2, b])
+            - linear[0, b] * (linear[1, a] * linear[2, c] - linear[1, c] * linear[2, a])
+            + linear[0, c] * (linear[1, a] * linear[2, b] - linear[1, b] * linear[2, a])
         )
-        out[k] = (minor if k % 2 == 0 else -minor) * scale[a] * scale[b] * scale[c]
-    norm = math.sqrt(out[0] ** 2 + out[1] ** 2 + out[2] ** 2 + out[3] ** 2)
+        sign = 1.0 if k % 2 == 0 else -1.0
+        out[k] = sign * minor * scale[a] * scale[b] * scale[c]
+        total += out[k] * out[k]
+    factor = stride / (math.sqrt(total) + 1e-300)
     for k in range(4):
-        out[k] = out[k] * scale[k] / (norm + 1e-300)
+        out[k] *= factor * scale[k]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def walk(
     x: NDArray[np.float64],
     problem: NDArray[np.float64],
@@ -390,30 +382,28 @@ def walk(
     work: NDArray[np.float64],
 ) -> float:
     """Follow the curve of exact solutions downhill in the figure of merit, in place; return it."""
-    f, jacobian = np.empty(3), np.empty((3, 4))
-    direction, trial = np.empty(4), np.empty(4)
-    best = merit(x, problem, work)
-    stride = 0.02
+    linear, step, trial = np.empty((3, 5)), np.zeros(4), np.empty(4)
+    best, stride = math.inf, 0.02
     for _ in range(MAX_WALK_STEPS):
-        residuals(x, problem, work, f, jacobian)
-        tangent(jacobian, scale, direction)
-        for k in range(4):
-            direction[k] *= stride
-        moved(x, direction, scale, trial)
-        if descend(trial, problem, scale, 6, work) < TOLERANCE:
-            value = merit(trial, problem, work)
-            if value < best:
-                best = value
-                x[:] = trial
-                stride *= 1.6
-                continue
-        stride *= -0.5
+        move(x, step, scale, trial)
+        exact = descend(trial, problem, scale, MAX_CORRECTIONS, work) < TOLERANCE
+        linearise(trial, problem, work, linear)
+        value = merit(trial, problem, work)
+        if exact and value < best:
+            for k in range(4):
+                x[k] = trial[k]
+            stride *= 1.6 if best < math.inf else 1.0
+            best = value
+        else:
+            stride *= -0.5
+            linearise(x, problem, work, linear)
         if abs(stride) < 1e-3:
             break
-    return float(best)
+        tangent(linear, scale, stride, step)
+    return best
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def search(problem: NDArray[np.float64], starts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (Ω₁, Ω₂, δ₁, δ₂, figure of merit) of the best solution found.
 
@@ -425,10 +415,8 @@ def search(problem: NDArray[np.float64], starts: NDArray[np.float64]) -> NDArray
         Shape (5,); the figure of merit is inf where there is no solution.
     """
     scale = np.array([problem[4], problem[4], problem[5], problem[5]])
-    work = np.empty((16, 3))
-    x = np.empty(4)
-    best = np.empty(5)
-    best[4] = np.inf
+    work, x, best = np.empty((16, 3)), np.empty(4), np.empty(5)
+    best[4] = math.inf
     found = 0
     for s in range(starts.shape[0]):
         for k in range(4):
@@ -437,7 +425,8 @@ def search(problem: NDArray[np.float64], starts: NDArray[np.float64]) -> NDArray
             continue
         value = walk(x, problem, scale, work)
         if value < best[4]:
-            best[:4] = x
+            for k in range(4):
+                best[k] = x[k]
             best[4] = value
         found += 1
         if found == N_SOLUTIONS:
@@ -445,19 +434,17 @@ def search(problem: NDArray[np.float64], starts: NDArray[np.float64]) -> NDArray
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def assess(x: NDArray[np.float64], problem: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (arg a, arg b, d arg b/d ln V, |d r₁/d ln V|, figure of merit), shape (5,)."""
-    interaction, edge_us, middle_us = problem[0], problem[2], problem[3]
     work = np.empty((16, 3))
-    value = merit(x, problem, work)
-    free, blocked = work[6:11], work[11:16]
-    half_us = 0.5 * (2.0 * edge_us + middle_us)
-    turn = edge_us * x[2] + 0.5 * middle_us * x[3]
+    palindromes(x, problem, work)
+    turn = problem[2] * x[2] + 0.5 * problem[3] * x[3]
+    half_us = 0.5 * (2.0 * problem[2] + problem[3])
     report = np.empty(5)
-    report[0] = turn + math.atan2(-free[0, 2], free[0, 0])
-    report[1] = turn - interaction * half_us + math.atan2(-blocked[0, 2], blocked[0, 0])
-    report[2] = -interaction * (half_us + _phase_slope(blocked, 3) + _phase_slope(blocked, 4))
-    report[3] = abs(interaction * (blocked[3, 1] + blocked[4, 1]))
-    report[4] = value
+    report[0] = turn + math.atan2(-work[6, 2], work[6, 0])
+    report[1] = turn - problem[0] * half_us + math.atan2(-work[11, 2], work[11, 0])
+    report[2] = phase_by_lnv(problem, work)
+    report[3] = abs(problem[0] * (work[14, 1] + work[15, 1]))
+    report[4] = merit(x, problem, work)
     return report
