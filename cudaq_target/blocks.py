@@ -13,13 +13,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
+from cudaq_target import weyl
 from cudaq_target.merge import Local, Pair, Triple, WireOp
 from cudaq_target.one_qubit import Matrix2, is_zero_angle, ry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 _LONGEST: Final = 64
@@ -311,10 +313,6 @@ def _replacement(
     may_exchange: bool,
 ) -> tuple[list[WireOp], float, bool] | None:
     """Return gates, global phase (rad) and whether the wires exchange names, if that is shorter."""
-    import numpy as np  # noqa: PLC0415
-
-    from cudaq_target import weyl  # noqa: PLC0415
-
     unitary = np.eye(4, dtype=np.complex128)
     for op in gates:
         unitary = _matrix(op, key) @ unitary
@@ -337,8 +335,6 @@ def _replacement(
 
 
 def _matrix(op: WireOp, key: tuple[int, int]) -> NDArray[np.complex128]:
-    import numpy as np  # noqa: PLC0415
-
     match op:
         case Local():
             matrix = np.array(op.matrix, dtype=np.complex128).reshape(2, 2)
@@ -356,8 +352,6 @@ def _free_phase(unitary: NDArray[np.complex128]) -> float:
 
     Two suffice where tr(U·YY·Uᵀ·YY) is real for det U = 1 (arXiv:quant-ph/0308033).
     """
-    import numpy as np  # noqa: PLC0415
-
     special = unitary / np.linalg.det(unitary) ** 0.25
     yy = np.array([[0, 0, 0, -1], [0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0]])
     form = special.T @ yy @ special
@@ -367,8 +361,6 @@ def _free_phase(unitary: NDArray[np.complex128]) -> float:
 
 def _prepared(state: NDArray[np.complex128], key: tuple[int, int]) -> list[WireOp]:
     """Return gates that prepare a two-qubit state from |00>, by its Schmidt decomposition."""
-    import numpy as np  # noqa: PLC0415
-
     left, schmidt, right = np.linalg.svd(state.reshape(2, 2))
     a, b = key
     half: Matrix2 = tuple(x * math.sqrt(0.5) for x in (1, 1, 1, -1))  # type: ignore[assignment]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from cudaq_target import synth
 from cudaq_target.errors import UnsupportedKernelError
 from cudaq_target.gates import matrix as matrix_of
@@ -12,6 +14,7 @@ from cudaq_target.multi_control import MultiControl
 from cudaq_target.one_qubit import Matrix2, dagger, named, phase_gate, rz
 from cudaq_target.prepare import write_state
 from cudaq_target.uncompute import Style, flip_styles
+from cudaq_target.weyl import exchange_outputs, n_entangling
 
 if TYPE_CHECKING:
     from cudaq_target.circuit import Circuit, Gate
@@ -123,11 +126,10 @@ class Unroller:
             self._merger.local(wire, basis)
 
     def _unitary(self, gate: Gate, controls: Wires, targets: Wires) -> None:
-        unitary = matrix_of(gate)
+        # The nearest unitary: users round their matrices.
+        left, _, right = np.linalg.svd(matrix_of(gate))
+        unitary = left @ right
         if len(targets) == 2 and not controls:
-            # Imported with NumPy's help only; Qiskit comes with the decomposition.
-            from cudaq_target.weyl import exchange_outputs, n_entangling  # noqa: PLC0415
-
             direct, exchanged = n_entangling(unitary)
             if exchanged < direct:
                 synth.write_unitary(self._writer, targets, exchange_outputs(unitary))
@@ -144,4 +146,5 @@ class Unroller:
                 remedy="Prepare the state outside, or register it as a unitary "
                 "with cudaq.register_operation.",
             )
-        write_state(self._writer, targets, gate.amplitudes)
+        amplitudes = np.asarray(gate.amplitudes, dtype=np.complex128)
+        write_state(self._writer, targets, amplitudes / np.linalg.norm(amplitudes))
