@@ -6,14 +6,14 @@ through CUDA-Q's own launch functions, for code that reaches them past the publi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cudaq_target import target
 from cudaq_target.errors import OptionError
 
 if TYPE_CHECKING:
     import cudaq
-    from cudaq._experimental.compile_target import CompiledModule
+    from cudaq._experimental.runtime_endpoint import CompiledModule, KernelArgs
 
     from cudaq_target.launch.results import PasqalObserveResult, PasqalSampleResult
     from cudaq_target.target import Session
@@ -26,7 +26,7 @@ class Endpoint:
         is_simulator: True: CUDA-Q then takes counts as they come.
         is_remote: False: nothing leaves the process.
         is_emulated: False.
-        supports_jit: False: we read the module; machine code would be thrown away.
+        supports_jit: False: no machine code is needed.
     """
 
     is_simulator = True
@@ -37,7 +37,7 @@ class Endpoint:
     def sample(
         self,
         module: CompiledModule,
-        args: Any,  # noqa: ANN401 - CUDA-Q's list of processed arguments
+        _args: KernelArgs,
         *,
         shots_count: int,
         explicit_measurements: bool = False,
@@ -48,13 +48,13 @@ class Endpoint:
 
         _refuse(options)
         return compiled.sample(
-            _session(), module, args, shots_count, explicit_measurements=explicit_measurements
+            _session(), module.name, shots_count, explicit_measurements=explicit_measurements
         )
 
     def observe(
         self,
         module: CompiledModule,
-        args: Any,  # noqa: ANN401 - CUDA-Q's list of processed arguments
+        _args: KernelArgs,
         *,
         spin_operator: cudaq.SpinOperator,
         shots_count: int = 0,
@@ -64,7 +64,7 @@ class Endpoint:
         from cudaq_target.launch import compiled  # noqa: PLC0415
 
         _refuse(options)
-        return compiled.observe(_session(), module, args, spin_operator, shots_count)
+        return compiled.observe(_session(), module.name, spin_operator, shots_count)
 
 
 def install() -> None:

@@ -34,6 +34,7 @@ def register() -> None:
         return
     redirect.launches(module)
     redirect.random_seed(cudaq_runtime)
+    redirect.noise(cudaq_runtime)
     cudaq_runtime.register_set_target_callback(_on_change, __name__)
 
 

@@ -204,6 +204,8 @@ def _copied(value: Any) -> Any:  # noqa: ANN401 - any argument
     """Copy the memory in an argument, which a kernel may write to."""
     if isinstance(value, list | tuple):
         return type(value)(_copied(part) for part in value)
+    if isinstance(value, Closure):
+        return dataclasses.replace(value, captured=_copied(value.captured))
     return value
 
 

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cudaq_target import target
+from cudaq_target.launch.arguments import refuse_noise_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,9 +34,17 @@ LAUNCHES = (
 ANALOG = ("evolve", "evolve_async")
 # These look at a kernel without running it; CUDA-Q does that on a simulator only.
 INSPECTIONS = ("draw", "get_unitary", "estimate", "estimate_resources")
+Value = TypeVar("Value")
 _MARK = "__cudaq_target_original__"
 
+# Whether CUDA-Q is launching, and which call of which kernel it is launching.
 _inside_cudaq: ContextVar[bool] = ContextVar("inside_cudaq", default=False)
+_launched: ContextVar[tuple[Any, tuple[object, ...]] | None] = ContextVar("launched", default=None)
+
+
+def launched() -> tuple[Any, tuple[object, ...]] | None:
+    """Return kernel and arguments of the call that CUDA-Q is launching in this thread, if any."""
+    return _launched.get()
 
 
 def set_target(cudaq: ModuleType) -> None:
@@ -85,6 +94,19 @@ def random_seed(cudaq_runtime: ModuleType) -> None:
     _install(cudaq_runtime, "set_random_seed", replacement, original)
 
 
+def noise(cudaq_runtime: ModuleType) -> None:
+    """Wrap `set_noise`, so that a noise model of CUDA-Q's is refused rather than ignored."""
+    original = _unwrapped(cudaq_runtime.set_noise)
+
+    @wraps(original)
+    def replacement(model: object) -> None:
+        if target.active() is not None:
+            refuse_noise_model(model)
+        original(model)
+
+    _install(cudaq_runtime, "set_noise", replacement, original)
+
+
 def _launch(original: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
     @wraps(original)
     def replacement(*args: object, **kwargs: object) -> object:
@@ -122,8 +144,11 @@ def _direct_call(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def replacement(kernel: object, *args: object) -> object:
         session = target.active()
-        if session is None or _inside_cudaq.get():
+        if session is None:
             return original(kernel, *args)
+        if _inside_cudaq.get():
+            with _set(_launched, (kernel, args)):
+                return original(kernel, *args)
         return import_module("cudaq_target.launch.run").call(session, kernel, *args)
 
     return replacement
@@ -134,19 +159,19 @@ def _stock_launch(original: Callable[..., Any]) -> Callable[..., Any]:
     def replacement(*args: object) -> object:
         # CUDA-Q calls the kernel back to compile it and hand it to the endpoint; that call must
         # go through.
-        with _calls_pass():
+        with _set(_inside_cudaq, value=True):
             return original(*args)
 
     return replacement
 
 
 @contextmanager
-def _calls_pass() -> Iterator[None]:
-    token = _inside_cudaq.set(True)
+def _set(variable: ContextVar[Value], value: Value) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _inside_cudaq.reset(token)
+        variable.reset(token)
 
 
 def _install(
