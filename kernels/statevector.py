@@ -247,6 +247,68 @@ def apply_diagonal(
     return state
 
 
+def apply_conditional(
+    state: NDArray[np.complexfloating],
+    dims: Sequence[int],
+    site: int,
+    controls: Sequence[tuple[int, int]],
+    matrices: NDArray[np.complexfloating],
+    *,
+    backend: Backend | None = None,
+    threads: int | None = None,
+) -> NDArray[np.complexfloating]:
+    """Apply to one site a matrix chosen by which control sites are in their marked level.
+
+    Args:
+        state: Amplitudes, shape (prod(dims),).
+        dims: Levels of every site before the operator, shape (n_sites,).
+        site: The site the matrices act on.
+        controls: (site, marked level) of each control, distinct from `site`.
+        matrices: One matrix per pattern, shape (2^n_controls, out levels, dims[site]); bit 1 stands
+            for "in the marked level", the first control is the most significant bit.
+        backend: See the module.
+        threads: Most threads to use; None takes Numba's setting.
+
+    Returns:
+        The new state, in new memory.
+    """
+    out_dim = matrices.shape[1]
+    new_dims = [*dims[:site], out_dim, *dims[site + 1 :]]
+    out = np.empty(prod(new_dims), dtype=state.dtype)
+    if choose_backend(backend, state.size) == "cpu":
+        # Digits of the controls are read off the old index, whose stride does not change with site.
+        table = np.array(
+            [(prod(dims[s + 1 :]), dims[s], level) for s, level in controls], dtype=np.int64
+        ).reshape(-1, 3)
+        matrices = np.ascontiguousarray(matrices, dtype=state.dtype)
+        stride = prod(dims[site + 1 :])
+        n_tasks = _n_tasks(out.size, threads)
+        _compiled().conditional(out, state, matrices, table, stride, n_tasks, threads)
+        return out
+    old = state.reshape(dims)
+    new = out.reshape(new_dims)
+    for pattern, matrix in zip(
+        itertools.product((False, True), repeat=len(controls)), matrices, strict=True
+    ):
+        index: list[slice | list[int]] = [slice(None)] * len(dims)
+        for inside, (control, level) in zip(pattern, controls, strict=True):
+            others = [k for k in range(dims[control]) if k != level]
+            # A slice keeps the axis in place; the other levels need not be adjacent.
+            index[control] = slice(level, level + 1) if inside else _as_slice(others)
+        part = tuple(index)
+        moved = np.tensordot(matrix.astype(state.dtype, copy=False), old[part], axes=(1, site))
+        new[part] = np.moveaxis(moved, 0, site)
+    return out
+
+
+def _as_slice(levels: list[int]) -> slice:
+    """Slice that selects one or two increasing levels, or none."""
+    if not levels:
+        return slice(0, 0)
+    step = levels[1] - levels[0] if len(levels) > 1 else 1
+    return slice(levels[0], levels[-1] + 1, step)
+
+
 def rotate_qubits(
     state: NDArray[np.complexfloating],
     rotations: NDArray[np.complexfloating],

@@ -43,7 +43,10 @@ MAX_DRIVEN_ATOMS = 3
 """Atoms of one dense cluster that may be driven at the same time."""
 
 MAX_DENSE_ATOMS = 5
-"""Atoms, driven or in r, that one dense operator may join (3^5 = 243 rows at the very most)."""
+"""Atoms, driven together or in r near them, that one dense cluster operator may join."""
+
+MAX_FUSED_NEIGHBOURS = 2
+"""Atoms in r near a single driven atom up to which its operator is a dense block to be fused."""
 
 _CACHE_ENTRIES = 4096
 
@@ -61,6 +64,23 @@ class LevelOperator:
     atoms: tuple[int, ...]
     out_levels: tuple[Levels, ...]
     matrix: NDArray[np.complex128]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConditionalOperator:
+    """A matrix on one atom for every pattern of other atoms in r.
+
+    Attributes:
+        atom: The atom it acts on.
+        near: The atoms whose r decides; the first is the most significant bit of the pattern.
+        out_levels: Levels of `atom` afterwards.
+        matrices: Shape (2^len(near), new level count, old level count).
+    """
+
+    atom: int
+    near: tuple[int, ...]
+    out_levels: Levels
+    matrices: NDArray[np.complex128]
 
 
 _cache: dict[object, tuple[tuple[Levels, ...], NDArray[np.complex128]]] = {}
@@ -90,6 +110,18 @@ def rotation_operator(atom: int, levels: Levels, raman: NDArray[np.complex128]) 
     return LevelOperator((atom,), (out,), columns[list(out)])
 
 
+def flip_operator(atom: int, levels: Levels, level: int) -> LevelOperator:
+    """Return 1 - 2|level><level| of one atom."""
+    signs = [-1.0 if own == level else 1.0 for own in levels]
+    return LevelOperator((atom,), (levels,), np.diag(signs).astype(np.complex128))
+
+
+def jump_operator(atom: int, levels: Levels) -> LevelOperator:
+    """Return |g><r| of one atom; afterwards it holds nothing but g."""
+    row = np.array([[1.0 if own == R else 0.0 for own in levels]], dtype=np.complex128)
+    return LevelOperator((atom,), ((G,),), row)
+
+
 def _kept(rows: NDArray[np.complex128]) -> Levels:
     """Levels that some allowed input populates; rows of `rows` are levels 0, 1, 2."""
     population = np.square(np.abs(rows)).reshape(3, -1).sum(axis=1)
@@ -104,7 +136,7 @@ def window_operators(
     open_atoms: Sequence[int],
     couplings: NDArray[np.float64],
     decay_per_us: float = 0.0,
-) -> list[LevelOperator]:
+) -> list[LevelOperator | ConditionalOperator]:
     """Build the exact operators of one window.
 
     Args:
@@ -123,7 +155,7 @@ def window_operators(
     duration_ns = window.end_ns - window.start_ns
     driven = tuple(drive.atom for drive in window.drives)
     spectators = [atom for atom in open_atoms if atom not in driven]
-    operators: list[LevelOperator] = []
+    operators: list[LevelOperator | ConditionalOperator] = []
     if decay_per_us:
         operators += [_decay(atom, levels[atom], decay_per_us, duration_ns) for atom in spectators]
     reach = NEGLIGIBLE_RAD / (US_PER_NS * duration_ns)
@@ -133,6 +165,9 @@ def window_operators(
             operators.append(_pair_phase(a, b, levels, phase))
     if driven:
         near = tuple(s for s in spectators if any(couplings[d, s] > reach for d in driven))
+        if len(driven) == 1 and len(near) > MAX_FUSED_NEIGHBOURS:
+            operators.append(_conditional(window.drives[0], near, levels, couplings, decay_per_us))
+            return operators
         if len(driven) + len(near) > MAX_DENSE_ATOMS or len(driven) > MAX_DRIVEN_ATOMS:
             raise UnsupportedProgramError(
                 subject=f"the window from {window.start_ns:g} ns to {window.end_ns:g} ns",
@@ -207,6 +242,20 @@ def _driven_matrix(
     matrix[:, diagonal, :, diagonal] = survivors.transpose(1, 0, 2)
     out_levels = kept + in_levels[n_driven:]
     return out_levels, matrix.reshape(len(survivors) * n_near, len(columns) * n_near)
+
+
+def _conditional(
+    drive: Drive,
+    near: tuple[int, ...],
+    levels: Sequence[Levels],
+    couplings: NDArray[np.float64],
+    decay_per_us: float,
+) -> ConditionalOperator:
+    patterns = np.array(list(itertools.product((0.0, 1.0), repeat=len(near))))
+    shifts = patterns @ couplings[drive.atom, list(near)]
+    blocks = _single(drive, shifts, decay_per_us)[:, :, levels[drive.atom]]
+    out = _kept(blocks.transpose(1, 0, 2))
+    return ConditionalOperator(drive.atom, near, out, blocks[:, list(out)])
 
 
 def _single(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cudaq_target.emulator.windows import Step, Window
+    from cudaq_target.emulator.windows import Window
     from cudaq_target.timeline import PulseProgram
 
 
@@ -69,6 +69,11 @@ class EmulatorResult:
         result = np.zeros((2,) * len(order), dtype=np.complex128)
         result[tuple(target[k] for k in order)] = tensor.transpose(order)
         return result.reshape(-1)
+
+    @property
+    def norm_squared(self) -> float:
+        """Squared norm of the state; below 1 where relaxation was left to happen."""
+        return float(np.vdot(self.amplitudes, self.amplitudes).real)
 
     def _framed(self) -> NDArray[np.complex128]:
         """Amplitudes in the kernel's frame: diag(e^{-if/2}, e^{if/2}) on every atom, and e^{iγ}."""
@@ -133,18 +138,18 @@ def couplings_of(
     return np.asarray(c6_rad_per_us_um6 / squared**3)
 
 
-def rotations_of(steps: Sequence[Step]) -> list[NDArray[np.complex128]]:
-    """Propagate all Raman pulses of a program in one vectorised evaluation.
+def rotations_of(rotations: Sequence[Rotation]) -> list[NDArray[np.complex128]]:
+    """Propagate Raman pulses in one vectorised evaluation.
 
     Args:
-        steps: Steps of the program.
+        rotations: The pulses.
 
     Returns:
-        Propagators over (g, h, r), shape (3, 3), in the order of the rotations among the steps.
+        Propagators over (g, h, r), shape (3, 3), in the same order.
     """
-    drives = [step.drive for step in steps if isinstance(step, Rotation)]
-    if not drives:
+    if not rotations:
         return []
+    drives = [step.drive for step in rotations]
     counts = [len(drive.durations_ns) for drive in drives]
     pieces = two_level(
         np.concatenate([drive.rabi_rad_per_us for drive in drives]),
@@ -158,6 +163,7 @@ def rotations_of(steps: Sequence[Step]) -> list[NDArray[np.complex128]]:
             [time_ordered(pieces[e - c : e]) for e, c in zip(ends, counts, strict=True)]
         )
     full = np.zeros((len(drives), 3, 3), dtype=np.complex128)
+    # The closed form counts from h, the dark level of this beam's detuning: (h, g) -> (g, h).
     full[:, :2, :2] = pieces[:, ::-1, ::-1]
     full[:, 2, 2] = 1.0
     return list(full)
@@ -201,7 +207,7 @@ def emulate(
     )
     couplings = couplings_of(program.coordinates_um, program.device.c6_rad_per_us_um6)
     steps = steps_of(program)
-    rotations = iter(rotations_of(steps))
+    rotations = iter(rotations_of([step for step in steps if isinstance(step, Rotation)]))
     for step in steps:
         state.close_empty()
         if isinstance(step, Rotation):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cudaq_target.emulator.levels import R
+from cudaq_target.emulator.levels import ConditionalOperator, R
 from cudaq_target.emulator.memory import require_bytes
 from cudaq_target.kernels import statevector
 
@@ -87,6 +87,7 @@ class LevelState:
         max_block_atoms: int = 3,
         backend: statevector.Backend | None = None,
         threads: int | None = None,
+        empty_population: float = EMPTY_POPULATION,
     ) -> None:
         self.levels: list[Levels] = [(0,)] * n_atoms
         self._amplitudes: NDArray[np.complexfloating] = np.ones(1, dtype=dtype)
@@ -94,6 +95,7 @@ class LevelState:
         self._max_block_atoms = max_block_atoms
         self._backend = backend
         self._threads = threads
+        self._empty_population = empty_population
         self._pending: dict[int, Block] = {}
         self._suspects: set[int] = set()
 
@@ -121,18 +123,53 @@ class LevelState:
             max_block_atoms=self._max_block_atoms,
             backend=self._backend,
             threads=self._threads,
+            empty_population=self._empty_population,
         )
         twin.levels = list(self.levels)
         twin._amplitudes = self._amplitudes.copy()
         twin._dims = list(self._dims)
+        twin._suspects = set(self._suspects)
         return twin
 
-    def apply(self, operator: LevelOperator) -> None:
+    def apply(self, operator: LevelOperator | ConditionalOperator) -> None:
         """Let an operator act; the state itself is touched as late as possible."""
+        if isinstance(operator, ConditionalOperator):
+            self._apply_conditional(operator)
+            return
         block = self._block_for(operator.atoms)
         block.multiply(operator)
         for atom, levels in zip(operator.atoms, operator.out_levels, strict=True):
             self.levels[atom] = levels
+
+    def _apply_conditional(self, operator: ConditionalOperator) -> None:
+        self.flush()
+        atom = operator.atom
+        new_dim = operator.matrices.shape[1]
+        # Always out of place.
+        new_bytes = self._amplitudes.nbytes * new_dim // self._dims[atom]
+        require_bytes(new_bytes, len(self._dims))
+        self._amplitudes = statevector.apply_conditional(
+            self._amplitudes,
+            self._dims,
+            atom,
+            [(near, self._dims[near] - 1) for near in operator.near],
+            operator.matrices,
+            backend=self._backend,
+            threads=self._threads,
+        )
+        self._dims[atom] = new_dim
+        self.levels[atom] = operator.out_levels
+        if new_dim == 3:
+            self._suspects.add(atom)
+
+    def scale(self, factor: float) -> None:
+        """Multiply all amplitudes by a number."""
+        self._amplitudes *= factor
+
+    def norm_squared(self) -> float:
+        """Return the squared norm of the state."""
+        self.flush()
+        return float(np.vdot(self._amplitudes, self._amplitudes).real)
 
     def _block_for(self, atoms: Iterable[int]) -> Block:
         """Return a pending block that holds all `atoms`, flushing blocks that do not fit in."""
@@ -208,7 +245,7 @@ class LevelState:
         this call may not fit afterwards.
         """
         for atom in self._suspects.difference(self._pending):
-            if self._populations(atom)[R] < EMPTY_POPULATION:
+            if self._dims[atom] == 3 and self._populations(atom)[R] < self._empty_population:
                 tensor = self._amplitudes.reshape(prod(self._dims[:atom]), 3, -1)
                 self._amplitudes = np.ascontiguousarray(tensor[:, :2]).reshape(-1)
                 self._dims[atom] = 2

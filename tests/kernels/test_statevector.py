@@ -79,6 +79,30 @@ def test_diagonal_equals_its_dense_block(backend, n):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("n_spare", [0, 13])
+@pytest.mark.parametrize("site", [0, 2, 3])
+def test_conditional_equals_its_dense_block(backend, n_spare, site):
+    rng = np.random.default_rng(6)
+    dims = [3, 2, 3, 2] + [2] * n_spare
+    others = [k for k in (0, 1, 2) if k != site]
+    controls = [(k, dims[k] - 1) for k in others[::-1]]
+    matrices = random_complex(rng, 2 ** len(controls), 2, dims[site])
+    state = random_complex(rng, prod(dims))
+    expected = np.zeros([*dims[:site], 2, *dims[site + 1 :]], dtype=complex)
+    for levels in np.ndindex(*[dims[k] for k, _ in controls]):
+        pattern = 0
+        index = [slice(None)] * len(dims)
+        for level, (control, marked) in zip(levels, controls, strict=True):
+            pattern = 2 * pattern + (level == marked)
+            index[control] = slice(level, level + 1)
+        part = state.reshape(dims)[tuple(index)]
+        moved = np.tensordot(matrices[pattern], part, axes=(1, site))
+        expected[tuple(index)] = np.moveaxis(moved, 0, site)
+    result = sv.apply_conditional(state, dims, site, controls, matrices, backend=backend, threads=2)
+    np.testing.assert_allclose(result, expected.reshape(-1), atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_rotations_touch_only_their_qubit(backend):
     x = np.array([[0, 1], [1, 0]], dtype=complex)
     state = np.zeros(8, dtype=complex)
