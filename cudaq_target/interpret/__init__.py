@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cudaq_target.interpret import calls, control, memory, quantum
 from cudaq_target.interpret.control import compiled_function
+from cudaq_target.interpret.effects import allocations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,4 +32,6 @@ def execute(form: KernelForm, arguments: Sequence[Any], machine: Machine) -> tup
     Raises:
         UnsupportedKernelError: The kernel does something that this target cannot do.
     """
+    for slot, n_qubits in allocations(form, arguments):
+        machine.reserve((form.entry, slot), n_qubits)
     return compiled_function(form, form.entry, BUILDERS).run(machine, arguments)

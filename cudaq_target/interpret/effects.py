@@ -42,6 +42,8 @@ _DERIVED_POINTER: Final = frozenset(
         "cc.sequence_init",
     }
 )
+_DYNAMIC: Final = "?"
+"""Key under which a form remembers whether it has allocations of unknown size."""
 _FRESH_MEMORY: Final = frozenset({"cc.alloca", "func.call"})
 
 
@@ -118,6 +120,50 @@ def _root(slot: int, inside: dict[int, Operation], collected: _Collected) -> Non
             return
         slot = operation.operands[0]
     collected.written.add(slot)
+
+
+def allocations(form: KernelForm, arguments: Iterable[Any]) -> list[tuple[int, int]]:
+    """Find the allocations that CUDA-Q moves to the start of a kernel.
+
+    CUDA-Q 0.16 does so for the entry function, but not for code nested in it, where no
+    allocation of the kernel or of a kernel that it calls has a size known at run time only. It
+    shows in the order of qubits when a called kernel allocates some of its own.
+
+    Args:
+        form: The kernel.
+        arguments: Values of its arguments; kernels among them may be called.
+
+    Returns:
+        Slot and number of qubits of each allocation, empty where CUDA-Q moves none.
+    """
+    if _has_dynamic_allocation(form) or any(_allocates_dynamically(item) for item in arguments):
+        return []
+    body = form.entry_function.body
+    return [
+        (operation.results[0], operation.result_types[0].length or 1)
+        for block in (body.blocks if body else ())
+        for operation in block.operations
+        if operation.name == "quake.alloca" and operation.result_types[0].length != 0
+    ]
+
+
+def _allocates_dynamically(value: Any) -> bool:
+    return isinstance(value, Closure) and (
+        _has_dynamic_allocation(value.form) or any(map(_allocates_dynamically, value.captured))
+    )
+
+
+def _has_dynamic_allocation(form: KernelForm) -> bool:
+    found: bool | None = form.compiled.get(_DYNAMIC)
+    if found is None:
+        found = any(
+            operation.name == "quake.alloca" and operation.operands
+            for function in form.functions.values()
+            if function.body is not None
+            for operation in walk(function.body.blocks)
+        )
+        form.compiled[_DYNAMIC] = found
+    return found
 
 
 def find_effects(form: KernelForm, function: Function, blocks: Iterable[Block]) -> Effects:

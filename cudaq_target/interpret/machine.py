@@ -71,13 +71,30 @@ class Machine:
         self.n_qubits = 0
         self.gates: list[Gate] = []
         self.measurements: list[Measurement] = []
+        self._reserved: dict[tuple[str, int], tuple[int, ...]] = {}
         self._controls: tuple[int, ...] = ()
         self._within: str | None = None
         self._measured: set[int] = set()
         self._lost_memory: Source | None = None
 
-    def allocate(self, n_qubits: int) -> tuple[int, ...]:
-        """Add qubits in state 0 and return their numbers."""
+    def reserve(self, place: tuple[str, int], n_qubits: int) -> None:
+        """Number the qubits of an allocation before it is executed.
+
+        Args:
+            place: Function and slot of the allocation.
+            n_qubits: Number of qubits.
+        """
+        self._reserved[place] = self.allocate(n_qubits, place)
+
+    def allocate(self, n_qubits: int, place: tuple[str, int]) -> tuple[int, ...]:
+        """Return the numbers of fresh qubits in state 0.
+
+        Args:
+            n_qubits: Number of qubits.
+            place: Function and slot of the allocation.
+        """
+        if place in self._reserved:
+            return self._reserved.pop(place)
         first = self.n_qubits
         self.n_qubits += n_qubits
         return tuple(range(first, self.n_qubits))

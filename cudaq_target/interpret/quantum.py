@@ -45,11 +45,11 @@ def qubits_of(value: Any, source: Source) -> tuple[int, ...]:
 
 def _alloca(compiler: FunctionCompiler, operation: Operation) -> Step:
     (result,), kind = operation.results, operation.result_types[0]
-    source = compiler.source(operation)
+    source, place = compiler.source(operation), (compiler.function.symbol, result)
     if kind.kind == "ref":
 
         def one(frame: Frame) -> None:
-            (frame[result],) = frame[0].allocate(1)
+            (frame[result],) = frame[0].allocate(1, place)
 
         return one
     if kind.kind == "struq":
@@ -74,7 +74,7 @@ def _alloca(compiler: FunctionCompiler, operation: Operation) -> Step:
                 "a register cannot have a negative size",
                 "Check the arguments of the kernel.",
             )
-        frame[result] = frame[0].allocate(size)
+        frame[result] = frame[0].allocate(size, place)
 
     return many
 

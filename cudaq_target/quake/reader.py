@@ -23,7 +23,7 @@ PREFIX: Final = "__nvqpp__mlirgen__"
 """What CUDA-Q puts before the name of every kernel."""
 
 _UNIQUE: Final = re.compile(r"\.\.0x[0-9a-f]+")
-_DENSE: Final = re.compile(r"dense<(.*)> : tensor<(?:(\d+)x)?([^>]*(?:<[^>]*>)?)>", re.DOTALL)
+_DENSE: Final = re.compile(r"dense<(.*)> : tensor<(?:(\d+)x)?([^<>]*(?:<[^>]*>)?)>", re.DOTALL)
 _NUMBER: Final = re.compile(r"[-+]?(?:0x[0-9A-Fa-f]+|\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|inf|nan)")
 _GROUPED: Final = "operandSegmentSizes"
 
