@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import cudaq
 
 from cudaq_target.errors import OptionError
-from cudaq_target.shots import WORD_BITS, Shots
+from cudaq_target.shots import Shots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _LOG = logging.getLogger(__name__)
 GLOBAL = "__global__"
+# CUDA-Q reads a bit string as a signed 64-bit number.
+REGISTER_BITS = 63
 
 
 class PasqalSampleResult(cudaq.SampleResult):  # type: ignore[misc]
@@ -118,12 +120,12 @@ def encode(tables: Mapping[str, Mapping[str, int]]) -> list[int]:
     """
     encoded: list[int] = []
     for name, counts in tables.items():
-        if any(len(string) > WORD_BITS for string in counts):
+        if any(len(string) > REGISTER_BITS for string in counts):
             _LOG.warning(
                 "register %r has more than %d bits, which CUDA-Q's results cannot hold; "
                 "its bits are in cudaq_target.shots_of(result)",
                 name,
-                WORD_BITS,
+                REGISTER_BITS,
             )
             continue
         encoded += [len(name), *map(ord, name), len(counts)]
