@@ -139,8 +139,7 @@ class Merger:
                     self.pair(first, second, cmath.pi)
                 return
         for wire in wires:
-            if self._shape[wire] is not Shape.DIAGONAL:
-                self._flush(wire)
+            self._settle(wire)
         nodes = self._nodes.get(wires)
         if nodes and nodes[-1].segments == self._current(wires):
             self._remove(wires)
@@ -151,6 +150,8 @@ class Merger:
 
     def finish(self) -> list[WireOp]:
         """Return the merged gates in order; the merger must not be used afterwards."""
+        for wire in range(len(self._pending)):
+            self._settle(wire)
         for wire, held in enumerate(self._pending):
             if held is not None:
                 self._finish_wire(wire, held)
@@ -163,9 +164,7 @@ class Merger:
         return ops
 
     def _finish_wire(self, wire: int, held: Matrix2) -> None:
-        if self._shape[wire] is not Shape.DIAGONAL:
-            self._flush(wire)
-        elif self._is_basis_state(wire):
+        if self._is_basis_state(wire):
             self.phase += cmath.phase(held[0])
         elif self._names[wire][-1] == _FIRST:
             self._slots.append(Local(wire, held))
@@ -219,6 +218,57 @@ class Merger:
         self._slots.append(Local(wire, held))
         self._pending[wire] = None
         self._shape[wire] = Shape.DIAGONAL
+
+    def _settle(self, wire: int) -> None:
+        """Leave no waiting gate on a wire but a diagonal one."""
+        held_shape = self._shape[wire]
+        if held_shape is Shape.GENERAL or (
+            held_shape is Shape.ANTIDIAGONAL and not self._pull_flip(wire)
+        ):
+            self._flush(wire)
+
+    def _pull_flip(self, wire: int) -> bool:
+        """Move a waiting antidiagonal gate into the gate before its segment, if that is possible.
+
+        X_a·CPhase(θ) = P_b(θ)·CPhase(-θ)·X_a, for each CPhase of the segment.
+        """
+        segment = self._names[wire][-1]
+        opener = self._slots[segment] if segment != _FIRST else None
+        inside = [
+            (on, node)
+            for on, nodes in self._nodes.items()
+            if wire in on
+            for node in nodes
+            if node.segments[on.index(wire)] == segment
+        ]
+        if not isinstance(opener, Local) or len(inside) != self._counts[wire][-1]:
+            return False
+        if any(len(on) > 2 for on, _ in inside):
+            return False
+        for (a, b), node in inside:
+            gate = self._slots[node.slot]
+            if isinstance(gate, Pair):
+                self._slots[node.slot] = Pair(a, b, wrap_rad(-gate.theta))
+                other, other_segment = (b, node.segments[1]) if wire == a else (a, node.segments[0])
+                self._end_segment_with(other, other_segment, phase_gate(gate.theta))
+        held = self._pending[wire] or IDENTITY
+        self._slots[segment] = Local(wire, multiply(held, opener.matrix))
+        self._pending[wire] = None
+        self._shape[wire] = Shape.DIAGONAL
+        return True
+
+    def _end_segment_with(self, wire: int, segment: int, diagonal: Matrix2) -> None:
+        """Insert a diagonal gate into a segment, as part of the gate that follows it."""
+        names = self._names[wire]
+        position = names.index(segment) + 1
+        if position == len(names):
+            self._local_before_pending(wire, diagonal)
+            return
+        slot = self._slots[names[position]]
+        if isinstance(slot, list):
+            slot[0] = Local(wire, multiply(self._local_of(slot[0]), diagonal))
+        else:
+            self._slots[names[position]] = Local(wire, multiply(self._local_of(slot), diagonal))
 
     def _reopen(self, wire: int) -> None:
         """Take the gate before an empty current segment back into the waiting gate."""
