@@ -112,7 +112,10 @@ def raman_pulse(rules: DeviceRules, theta_rad: float, phase_rad: float) -> Pulse
         # Too weak for the channel: two full turns more, the same rotation exactly.
         theta_rad += 4.0 * math.pi
         duration_ns = _shortest_ns(beam, theta_rad)
-    return _square_pulse(beam.max_rabi_rad_per_us, duration_ns, theta_rad, phase_rad % TWO_PI)
+    phase_rad %= TWO_PI
+    if phase_rad == TWO_PI:  # what % makes of a tiny negative angle
+        phase_rad = 0.0
+    return _square_pulse(beam.max_rabi_rad_per_us, duration_ns, theta_rad, phase_rad)
 
 
 def pi_pulse(rules: DeviceRules) -> Pulse:

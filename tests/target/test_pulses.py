@@ -1,0 +1,225 @@
+import dataclasses
+import logging
+import math
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import expm
+
+from cudaq_target import pulses
+from cudaq_target.device import interaction_rad_per_us, resolve
+from cudaq_target.errors import DeviceLimitError, PulseNotFoundError
+from cudaq_target.pulse_cache import PulseCache
+from tests.target import programs
+from tests.target.emulator_oracle import final_state
+
+DAD = resolve("DigitalAnalogDevice")
+MOCK = resolve("MockDevice")
+
+
+def with_raman(**changes):
+    return dataclasses.replace(DAD, raman=dataclasses.replace(DAD.raman, **changes))
+
+
+def with_rydberg(**changes):
+    return dataclasses.replace(DAD, rydberg=dataclasses.replace(DAD.rydberg, **changes))
+
+
+def logical(program):
+    """Exact final state in the kernel's frame: dense exponentials of the model's Hamiltonian."""
+    from cudaq_target.machines.qutip import kernel_state
+
+    n = len(program.coordinates_um)
+    raw = final_state(program).reshape((3,) * n)[(slice(0, 2),) * n]
+    return kernel_state(program, raw)
+
+
+@given(st.floats(1e-6, math.pi), st.floats(-10.0, 10.0), st.sampled_from([DAD, MOCK]))
+def test_a_raman_pulse_turns_by_its_area(theta, phase, rules):
+    pulse = pulses.raman_pulse(rules, theta, phase)
+    area = float((pulse.rabi_rad_per_us * pulse.durations_ns).sum()) * 1e-3
+    assert area == pytest.approx(theta, rel=1e-12)
+    assert (pulse.phase_rad - phase) / (2 * math.pi) == pytest.approx(
+        round((pulse.phase_rad - phase) / (2 * math.pi)), abs=1e-9
+    )
+    assert 0 <= pulse.phase_rad < 2 * math.pi
+    assert pulse.duration_ns % rules.raman.clock_ns == 0
+    assert pulse.duration_ns >= rules.raman.min_duration_ns
+    assert pulse.rabi_rad_per_us.max() <= rules.raman.max_rabi_rad_per_us
+    shorter_ns = pulse.duration_ns - rules.raman.clock_ns
+    fits = theta <= rules.raman.max_rabi_rad_per_us * shorter_ns * 1e-3 * (1 - 1e-9)
+    assert shorter_ns < rules.raman.min_duration_ns or not fits
+
+
+@pytest.mark.parametrize(("rules", "expected_ns"), [(DAD, 52), (MOCK, 50)])
+def test_pi_pulses_are_the_shortest_on_the_clock(rules, expected_ns):
+    assert pulses.pi_pulse(rules).duration_ns == expected_ns
+    assert pulses.raman_pulse(rules, math.pi, 0.0).duration_ns == expected_ns
+
+
+def test_weak_raman_pulses_gain_two_turns_where_the_channel_has_a_lowest_amplitude():
+    rules = with_raman(min_average_rabi_rad_per_us=1.0)
+    pulse = pulses.raman_pulse(rules, 1e-3, 0.5)
+    area = float((pulse.rabi_rad_per_us * pulse.durations_ns).sum()) * 1e-3
+    assert area == pytest.approx(4 * math.pi + 1e-3)
+    generator = np.array([[0, np.exp(0.5j)], [np.exp(-0.5j), 0]]) / 2
+    assert np.allclose(expm(-1j * area * generator), expm(-1e-3j * generator), atol=1e-12)
+
+
+def test_gate_times_on_the_digital_device():
+    near, far = (interaction_rad_per_us(DAD, d) for d in (5.0, 10.0))
+    assert pulses.gate_time_ns(DAD, near, math.pi) == 220
+    assert pulses.gate_time_ns(DAD, near, 0.01) == 220
+    assert 620 <= pulses.gate_time_ns(DAD, far, math.pi) <= 644
+    assert pulses.free_time_ns(DAD.rydberg) == 220
+    assert pulses.free_time_ns(MOCK.rydberg) == 0
+
+
+def test_the_sign_of_theta_matters():
+    v = interaction_rad_per_us(MOCK, 8.0)
+    cheap, dear = (pulses.gate_time_ns(MOCK, v, s * math.pi / 4) for s in (-1, 1))
+    assert cheap < 130
+    assert dear > 300
+
+
+@given(st.lists(st.floats(0.1, 2000.0), min_size=1, max_size=20), st.floats(-7.0, 7.0))
+def test_gate_times_for_many_pairs_are_those_for_each(interactions, theta):
+    many = pulses.gate_times_ns(DAD, np.array(interactions), theta)
+    assert many.tolist() == [pulses.gate_time_ns(DAD, v, theta) for v in interactions]
+    assert not (many % DAD.rydberg.clock_ns).any()
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.floats(4.0, 11.0),
+    st.floats(-math.pi, math.pi).filter(lambda angle: abs(angle) > 1e-9),
+    st.sampled_from([DAD, MOCK]),
+)
+def test_predicted_gate_times_hold(distance_um, theta, rules):
+    v = interaction_rad_per_us(rules, distance_um)
+    predicted_ns = pulses.gate_time_ns(rules, v, theta)
+    found = pulses.cphase_pulse(rules, v, theta)
+    assert predicted_ns <= found.duration_ns <= predicted_ns + 2 * rules.rydberg.clock_ns
+
+
+def test_a_pulse_is_solved_once_and_angles_are_taken_modulo_a_turn():
+    v = interaction_rad_per_us(DAD, 5.0)
+    first = pulses.cphase_pulse(DAD, v, 1.25)
+    assert pulses.cphase_pulse(DAD, v + 1e-11, 1.25 - 2 * math.pi) is first
+    assert pulses.cphase_pulse(DAD, v, -1.25) is not first
+    assert first.target_shift_rad == pytest.approx(first.phase_free_rad + 1.25)
+    turns = (first.phase_blocked_rad - first.target_shift_rad) / (2 * math.pi)
+    assert turns == pytest.approx(round(turns), abs=1e-10)
+
+
+@pytest.mark.parametrize("rules", [DAD, MOCK], ids=["digital", "mock"])
+@pytest.mark.parametrize("name", ["single", "bell", "fan_out", "permuted"])
+def test_pulses_and_virtual_rotations_make_the_ideal_state(rules, name):
+    program, ideal = getattr(programs, name)(rules), getattr(programs, f"{name}_state")()
+    assert np.abs(logical(program) - ideal).max() < 1e-10
+
+
+def test_atoms_too_far_apart_are_refused():
+    with pytest.raises(DeviceLimitError, match="pulses of at most 67108864 ns"):
+        pulses.cphase_pulse(DAD, 1e-6, math.pi)
+    with pytest.raises(DeviceLimitError):
+        pulses.cphase_pulse(DAD, 0.0, math.pi)
+
+
+def test_a_device_on_which_nothing_works_says_so():
+    """Without detuning the two return conditions and the phase cannot all be met."""
+    rules = with_rydberg(max_detuning_rad_per_us=1e-9)
+    with pytest.raises(PulseNotFoundError, match=r"no pulse up to \d+ ns within the limits of Dig"):
+        pulses.cphase_pulse(rules, 300.0, 1.0)
+
+
+class TestCache:
+    def test_values_survive(self, tmp_path):
+        cache = PulseCache(tmp_path / "deep" / "pulses.sqlite")
+        values = (1.0, -0.1, math.pi, 5e-324)
+        assert cache.get("key") is None
+        cache.put("key", values)
+        cache.put("none", ())
+        cache.close()
+        assert cache.get("key") == values
+        again = PulseCache(tmp_path / "deep" / "pulses.sqlite")
+        assert again.get("key") == values
+        assert again.get("none") == ()
+
+    def test_a_pulse_from_disk_is_the_same_pulse(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("CUDAQ_TARGET_CACHE_DIR", str(tmp_path))
+        v = interaction_rad_per_us(DAD, 5.1234)
+        pulses._solved.cache_clear()
+        solved = pulses.cphase_pulse(DAD, v, 0.77)
+        pulses._solved.cache_clear()
+        monkeypatch.setattr(pulses, "_solve", None)
+        loaded = pulses.cphase_pulse(DAD, v, 0.77)
+        assert loaded is not solved
+        for name in ("durations_ns", "rabi_rad_per_us", "detuning_rad_per_us"):
+            assert np.array_equal(getattr(loaded.pulse, name), getattr(solved.pulse, name))
+        assert loaded.phase_free_rad == solved.phase_free_rad
+        assert loaded.infidelity == solved.infidelity
+
+    def test_a_broken_file_is_reported_and_worked_around(self, tmp_path, caplog):
+        path = tmp_path / "pulses.sqlite"
+        path.write_bytes(b"this is no database" * 100)
+        cache = PulseCache(path)
+        with caplog.at_level(logging.WARNING):
+            assert cache.get("key") is None
+            cache.put("key", (1.0,))
+            assert cache.get("key") is None
+        (record,) = caplog.records
+        assert "is not usable (file is not a database); pulses are solved anew" in record.message
+
+    def test_a_broken_value_is_reported_and_worked_around(self, tmp_path, caplog):
+        path = tmp_path / "pulses.sqlite"
+        cache = PulseCache(path)
+        cache.put("key", (1.0,))
+        cache.close()
+        connection = sqlite3.connect(path)
+        connection.execute("UPDATE pulse SET value = 'text'")
+        connection.commit()
+        connection.close()
+        assert cache.get("key") is None
+        assert "not usable" in caplog.text
+
+    def test_an_impossible_directory_is_reported(self, tmp_path, caplog):
+        (tmp_path / "file").write_text("in the way")
+        cache = PulseCache(tmp_path / "file" / "pulses.sqlite")
+        cache.put("key", (1.0,))
+        assert cache.get("key") is None
+        assert "set CUDAQ_TARGET_CACHE_DIR to a writable directory" in caplog.text
+
+    def test_off_keeps_nothing(self, tmp_path, monkeypatch):
+        code = (
+            "from cudaq_target import pulses; from cudaq_target.device import resolve; "
+            "from cudaq_target.pulse_cache import default_cache; "
+            "pulses.cphase_pulse(resolve(), 300.0, 1.0); print(default_cache().path)"
+        )
+        monkeypatch.setenv("CUDAQ_TARGET_CACHE_DIR", "off")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        assert done.stdout.split() == [b"None"]
+        assert not list(tmp_path.rglob("*.sqlite"))
+
+    def test_several_processes_share_it(self, tmp_path):
+        path = tmp_path / "pulses.sqlite"
+        with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+            assert all(pool.map(_write_many, [(path, first) for first in (0, 100, 200)]))
+        cache = PulseCache(path)
+        assert all(cache.get(f"key {k}") == (float(k),) for k in range(300))
+
+
+def _write_many(job):
+    path, first = job
+    cache = PulseCache(path)
+    for k in range(first, first + 100):
+        cache.put(f"key {k}", (float(k),))
+    return True
