@@ -58,7 +58,8 @@ def final_state(program):
     state[0] = 1
     times = borders_ns(program)
     for begin, end in itertools.pairwise(times):
-        state = expm(-1j * 1e-3 * (end - begin) * hamiltonian(program, begin)) @ state
+        energies, modes = np.linalg.eigh(hamiltonian(program, begin))
+        state = modes @ (np.exp(-1e-3j * (end - begin) * energies) * (modes.conj().T @ state))
     return state
 
 
@@ -78,7 +79,7 @@ def random_pulse(rng, n_pieces, rabi=12.0, detuning=8.0):
     )
 
 
-def random_program(rules, rng, n_atoms, n_slots, *, parallel_rydberg=False):
+def random_program(rules, rng, n_atoms, n_slots, *, parallel_rydberg=False, rydberg_share=0.6):
     """Arbitrary pulses: leaky, detuned, phased; at random idle times, never two on one atom."""
     angles = 2 * np.pi * np.arange(n_atoms) / max(n_atoms, 1)
     coordinates = rng.uniform(4.0, 6.5) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -88,7 +89,7 @@ def random_program(rules, rng, n_atoms, n_slots, *, parallel_rydberg=False):
     slots = []
     for _ in range(n_slots):
         atom = int(rng.integers(n_atoms))
-        beam = "rydberg" if rng.random() < 0.6 else "raman"
+        beam = "rydberg" if rng.random() < rydberg_share else "raman"
         start = int(free[atom])
         if beam == "rydberg" and not parallel_rydberg:
             start = max(start, rydberg_free)
@@ -107,3 +108,36 @@ def random_program(rules, rng, n_atoms, n_slots, *, parallel_rydberg=False):
         atom_of_qubit=tuple(int(k) for k in rng.permutation(n_atoms)),
         global_phase_rad=float(rng.uniform(-np.pi, np.pi)),
     )
+
+
+def collapse_operators(n, relaxation, dephasing, hyperfine):
+    """√Γ |g><r|, √(2γ) |r><r| and √(2γ') |h><h| on every atom."""
+    local = [
+        np.sqrt(relaxation) * ket_bra(0, 2),
+        np.sqrt(2 * dephasing) * ket_bra(2, 2),
+        np.sqrt(2 * hyperfine) * ket_bra(1, 1),
+    ]
+    return [embed(matrix, atom, n) for matrix in local for atom in range(n)]
+
+
+def bit_probabilities(program, *, relaxation=0.0, dephasing=0.0, hyperfine=0.0):
+    """Probability of every bit string from the Lindblad equation, kernel qubit order."""
+    n = len(program.coordinates_um)
+    dim = 3**n
+    identity = np.eye(dim)
+    dissipator = np.zeros((dim**2, dim**2), dtype=complex)
+    for jump in collapse_operators(n, relaxation, dephasing, hyperfine):
+        loss = jump.conj().T @ jump
+        dissipator += np.kron(jump, jump.conj())
+        dissipator -= 0.5 * (np.kron(loss, identity) + np.kron(identity, loss.T))
+    rho = np.zeros(dim**2, dtype=complex)
+    rho[0] = 1
+    for begin, end in itertools.pairwise(borders_ns(program)):
+        h = hamiltonian(program, begin)
+        generator = -1j * (np.kron(h, identity) - np.kron(identity, h.T)) + dissipator
+        rho = expm(1e-3 * (end - begin) * generator) @ rho
+    population = rho.reshape(dim, dim).diagonal().real.reshape((3,) * n)
+    for atom in range(n):
+        zero = population.take([0], axis=atom) + population.take([2], axis=atom)
+        population = np.concatenate([zero, population.take([1], axis=atom)], axis=atom)
+    return population.transpose(program.atom_of_qubit).reshape(-1)

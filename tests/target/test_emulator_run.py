@@ -52,6 +52,17 @@ def test_any_pulses_agree_with_brute_force(n_atoms, n_slots, seed, parallel):
     )
 
 
+def test_many_leaky_atoms_agree_with_brute_force():
+    """Five atoms that keep a part in r while the others are driven."""
+    rng = np.random.default_rng(8)
+    program = oracle.random_program(RULES, rng, 5, 10, rydberg_share=0.8)
+    expected = oracle.final_state(program)
+    for backend in ("numpy", "cpu"):
+        result = emulate(program, backend=backend)
+        assert (result.leakage > 1e-4).sum() >= 4
+        np.testing.assert_allclose(spread(result), expected, atol=5e-12)
+
+
 @pytest.mark.parametrize("max_block_atoms", [1, 2, 3, 4])
 @pytest.mark.parametrize("backend", ["numpy", "cpu"])
 def test_fusion_and_back_end_do_not_change_the_state(max_block_atoms, backend):
