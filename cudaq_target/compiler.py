@@ -23,6 +23,8 @@ from cudaq_target.schedule import Durations, retime, schedule
 from cudaq_target.signs import apply_flips, choose_flips
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -48,15 +50,13 @@ class Plan:
         flips: Stretches that are conjugated with X for the cheaper sign.
         structure: Skeleton of the circuit on atoms, after SWAPs and flips.
         order: The schedule whose order is kept.
-        uses_ccz: Three-qubit gates are played as one pulse sequence on a triangle.
     """
 
     placement: Placement
     swaps: tuple[Swap, ...]
     flips: frozenset[Stretch]
-    structure: tuple[object, ...]
+    structure: Hashable
     order: Schedule
-    uses_ccz: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,18 +105,19 @@ def lower(
         OptionError: Unusable layout or route.
         UnsupportedKernelError: A gate that cannot be lowered.
     """
-    best: Lowered | None = None
-    for uses_ccz in (True, False):
-        native = native_stage.lower(circuit, ccz=uses_ccz)
-        if uses_ccz and not any(isinstance(op, CCZ) for op in native.ops):
-            continue
-        candidate = _lower_native(native, rules, layout, route, uses_ccz=uses_ccz)
-        if candidate is None:
-            continue
-        if best is None or candidate.timeline.duration_ns < best.timeline.duration_ns:
-            best = candidate
-    assert best is not None, "the form without CCZ always lowers"
-    return best
+    native = native_stage.lower(circuit, ccz=True)
+    on_triangles: Lowered | None = None
+    if any(isinstance(op, CCZ) for op in native.ops):
+        on_triangles = _lower_native(native, rules, layout, route)
+        native = native_stage.lower(circuit, ccz=False)
+    in_pairs = _lower_native(native, rules, layout, route)
+    assert in_pairs is not None, "a circuit without CCZ always lowers"
+    if (
+        on_triangles is not None
+        and on_triangles.timeline.duration_ns < in_pairs.timeline.duration_ns
+    ):
+        return on_triangles
+    return in_pairs
 
 
 def _lower_native(
@@ -124,12 +125,10 @@ def _lower_native(
     rules: DeviceRules,
     layout: NDArray[np.float64] | None,
     route: str,
-    *,
-    uses_ccz: bool,
 ) -> Lowered | None:
     """Lower with a known plan if there is one; None when a CCZ lies on no usable triangle."""
     skeleton = native_stage.skeleton(native)
-    key = (skeleton, rules, None if layout is None else layout.tobytes(), route, uses_ccz)
+    key = (skeleton, rules, None if layout is None else layout.tobytes(), route)
     with _plans_lock:
         plan = _plans.get(key)
         if plan is not None:
@@ -138,7 +137,7 @@ def _lower_native(
         realised = realise(native, plan, rules)
         if realised is not None:
             return realised
-    fresh = _make_plan(native, rules, layout, route, uses_ccz=uses_ccz)
+    fresh = _make_plan(native, rules, layout, route)
     if fresh is None:
         return None
     with _plans_lock:
@@ -175,8 +174,6 @@ def _make_plan(
     rules: DeviceRules,
     layout: NDArray[np.float64] | None,
     route: str,
-    *,
-    uses_ccz: bool,
 ) -> Lowered | None:
     placement = place(native, rules, layout)
     interactions = placement.interactions_rad_per_us
@@ -191,7 +188,7 @@ def _make_plan(
         return None
     timed = schedule(on_atoms, pulses.durations, rules)
     structure = native_stage.skeleton(on_atoms)
-    plan = Plan(placement, swaps, flips, structure, timed, uses_ccz)
+    plan = Plan(placement, swaps, flips, structure, timed)
     return _finish(on_atoms, plan, timed, pulses, rules)
 
 

@@ -52,7 +52,7 @@ def random_gates(n: int, n_layers: int, rng: np.random.Generator) -> Circuit:
 @settings(max_examples=15, deadline=None)
 def test_state_and_phase_are_exact(rules, n: int, n_ops: int, seed: int) -> None:  # type: ignore[no-untyped-def]
     native = random_circuit(n, n_ops, np.random.default_rng(seed))
-    lowered = compiler._lower_native(native, rules, None, "swap", uses_ccz=False)
+    lowered = compiler._lower_native(native, rules, None, "swap")
     assert lowered is not None
     np.testing.assert_allclose(LOCAL.state(lowered.timeline), state(native), atol=1e-9)
 
@@ -87,7 +87,6 @@ def test_toffoli_on_a_triangle_is_one_pulse_sequence() -> None:
     one = circuit(3, *rotate, gate("x", 2, controls=(0, 1)))
     program = compile_circuit(one, DAD)
     assert program.lowered is not None
-    assert program.lowered.plan.uses_ccz
     assert program.stats.n_entangling == 1
     expected = state(native_stage.lower(one, ccz=True))
     np.testing.assert_allclose(LOCAL.state(program.timeline), expected, atol=1e-9)
