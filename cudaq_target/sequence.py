@@ -78,16 +78,19 @@ def register(
     return made, rounded
 
 
-def to_sequence(program: PulseProgram, layout: RegisterLayout | None = None) -> pulser.Sequence:
+def to_sequence(
+    program: PulseProgram, layout: RegisterLayout | None = None, *, measured: bool = True
+) -> pulser.Sequence:
     """Build the `pulser.Sequence` of a program.
 
     Args:
         program: The program; its coordinates are those returned by `register`.
         layout: The trap layout that `register` was given, if any.
+        measured: End with a measurement in the basis `digital`.
 
     Returns:
         A sequence on the program's device with both local channels declared, every pulse at its
-        time, the frames as final phase shifts, and the measurement basis `digital`.
+        time, and the frames as final phase shifts.
 
     Raises:
         DeviceLimitError: The device does not accept the register.
@@ -119,7 +122,7 @@ def to_sequence(program: PulseProgram, layout: RegisterLayout | None = None) -> 
         for atom, frame_rad in enumerate(program.frames_rad.tolist()):
             if shift := frame_rad % TWO_PI:
                 sequence.phase_shift(shift, f"q{atom}", basis="digital")
-        if "digital" in sequence.get_addressed_bases():
+        if measured:
             sequence.measure("digital")
     return sequence
 

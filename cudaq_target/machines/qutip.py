@@ -131,6 +131,7 @@ class QutipMachine:
         n_trajectories = max(1, min(self.n_trajectories, n_shots))
         with warnings.catch_warnings(), _seeded_numpy(int(generator.integers(2**32))):
             warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", message="'samples_per_run'")
             shared = replace(noise, runs=None, samples_per_run=-(-n_shots // n_trajectories))
             try:
                 emulator = self._emulator(program, shared, n_trajectories)
@@ -142,8 +143,10 @@ class QutipMachine:
                     remedy="Leave that noise out, or use machine='local'",
                 ) from error
             # Stochastic noise yields shots; anything else yields a state to measure.
-            final = results[len(results) - 1]
-            counts = getattr(final, "final_bitstrings", None) or results.sample_final_state(n_shots)
+            if isinstance(results, import_module("pulser_simulation.simresults").NoisyResults):
+                counts = results[len(results) - 1].final_bitstrings
+            else:
+                counts = results.sample_final_state(n_shots)
         rows = np.array([[int(bit) for bit in word] for word in counts], dtype=np.uint8)
         shots = np.repeat(rows, list(counts.values()), axis=0)
         # The last trajectory may have measured a few shots more than were asked for.
@@ -164,7 +167,8 @@ class QutipMachine:
         per_state = _SOLVER_COPIES * _BYTES_PER_AMPLITUDE + 5 * n_atoms * _BYTES_PER_ELEMENT
         require_bytes(3**n_atoms * per_state, len(program.atom_of_qubit))
         return simulation.QutipEmulator.from_sequence(
-            to_sequence(program),
+            # Pulser refuses to measure a basis in which no pulse acts.
+            to_sequence(program, measured=any(slot.beam == "raman" for slot in program.slots)),
             evaluation_times="Minimal",
             noise_model=noise,
             n_trajectories=n_trajectories,
