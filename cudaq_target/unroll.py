@@ -85,7 +85,8 @@ class Unroller:
                 self._writer.gate(controls, targets[0], named(gate))
 
     def _flip(self, gate: Gate, style: Style) -> None:
-        controls = tuple([self.wire_of[q] for q in gate.controls])
+        # Sorted, so that the second of a pair undoes the first whatever order the user wrote.
+        controls = tuple([self.wire_of[q] for q in sorted(gate.controls)])
         target = self.wire_of[gate.targets[0]]
         write = self._writer.relative_flip if style.relative else self._writer.flip
         write(controls, target, inverse=style.inverse)
