@@ -35,6 +35,7 @@ def register() -> None:
     redirect.launches(module)
     redirect.random_seed(cudaq_runtime)
     redirect.noise(cudaq_runtime)
+    redirect.command_line(cudaq_runtime)
     cudaq_runtime.register_set_target_callback(_on_change, __name__)
 
 

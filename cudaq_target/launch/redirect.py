@@ -107,6 +107,19 @@ def noise(cudaq_runtime: ModuleType) -> None:
     _install(cudaq_runtime, "set_noise", replacement, original)
 
 
+def command_line(cudaq_runtime: ModuleType) -> None:
+    """Wrap `initialize_cudaq`, which selects the target of `--target` without telling anyone."""
+    original = _unwrapped(cudaq_runtime.initialize_cudaq)
+
+    @wraps(original)
+    def replacement(**arguments: object) -> None:
+        original(**arguments)
+        if arguments.get("target") == target.NAME:
+            cudaq_runtime.set_target(target.NAME)
+
+    _install(cudaq_runtime, "initialize_cudaq", replacement, original)
+
+
 def _launch(original: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
     @wraps(original)
     def replacement(*args: object, **kwargs: object) -> object:

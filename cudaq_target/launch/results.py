@@ -73,7 +73,8 @@ def sample_result(
     """
     columns = {name: tuple(bits) for name, bits in (registers or {}).items()}
     columns.setdefault(GLOBAL, tuple(range(shots.n_bits)))
-    counts = shots.marginal(columns[GLOBAL]).counts()
+    # A kernel without qubits has no outcomes, where ours would be one: the empty string.
+    counts = shots.marginal(columns[GLOBAL]).counts() if columns[GLOBAL] else {}
     result = PasqalSampleResult(counts, annotations=dict(annotations or {}))
     named = {name: bits for name, bits in columns.items() if name != GLOBAL}
     if named:

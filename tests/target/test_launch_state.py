@@ -1,0 +1,61 @@
+"""`cudaq.get_state` on the target: the ideal kernel's amplitudes, in CUDA-Q's order."""
+# ruff: noqa: F821 - gates are names of the kernel language
+
+from __future__ import annotations
+
+import cudaq
+import numpy as np
+import pulser
+import pytest
+
+from cudaq_target import Pasqal
+from cudaq_target.errors import UnsupportedKernelError
+from cudaq_target.launch.state import qubit_0_least_significant
+
+pytestmark = pytest.mark.usefixtures("stock_target")
+
+
+@cudaq.kernel
+def asymmetric(angle: float):
+    q = cudaq.qvector(3)
+    x(q[0])
+    ry(angle, q[1])
+    s(q[1])
+    x.ctrl(q[1], q[2])
+    rz(0.3, q[0])
+    h(q[2])
+
+
+def test_amplitudes_equal_those_of_the_simulator():
+    cudaq.set_target("qpp-cpu")
+    stock = np.array(cudaq.get_state(asymmetric, 0.7))
+    cudaq.set_target("pasqal")
+    state = cudaq.get_state(asymmetric, 0.7)
+    assert isinstance(state, cudaq.State)
+    np.testing.assert_allclose(np.array(state), stock, atol=1e-9)
+    assert state.num_qubits() == 3
+    assert state.amplitude("100") == pytest.approx(stock[0b001], abs=1e-9)
+    assert abs(state.overlap(state)) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_get_state_async():
+    cudaq.set_target("pasqal")
+    later = np.array(cudaq.get_state_async(asymmetric, 0.7).get())
+    np.testing.assert_array_equal(later, np.array(cudaq.get_state(asymmetric, 0.7)))
+    with pytest.raises(UnsupportedKernelError):
+        cudaq.get_state_async(asymmetric).get()
+
+
+def test_order_of_qubits():
+    state = np.arange(8).astype(complex)
+    turned = qubit_0_least_significant(state)
+    for index in range(8):
+        assert turned[index] == int(f"{index:03b}"[::-1], 2)
+
+
+def test_a_noisy_program_has_no_state():
+    with (
+        Pasqal(noise=pulser.NoiseModel(p_false_pos=0.1)),
+        pytest.raises(UnsupportedKernelError, match="a noisy program ends in no single state"),
+    ):
+        cudaq.get_state(asymmetric, 0.7)
