@@ -291,7 +291,13 @@ def _draw_legend(
     ]
     if handles:
         figure.legend(
-            handles=handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False
+            handles=handles,
+            loc="outside lower center",
+            ncols=5,
+            fontsize=8,
+            columnspacing=1.4,
+            handlelength=1.5,
+            frameon=False,
         )
 
 

@@ -1,0 +1,51 @@
+"""The command `cudaq-target`: exit code 0 for success, 2 for bad input, 1 for failure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cudaq_target.errors import (
+    DeviceLimitError,
+    OptionError,
+    TargetError,
+    UnsuitableDeviceError,
+    UnsupportedKernelError,
+    UnsupportedProgramError,
+)
+
+BAD_INPUT, FAILURE = 2, 1
+_INPUT_ERRORS = (
+    DeviceLimitError,
+    OptionError,
+    UnsuitableDeviceError,
+    UnsupportedKernelError,
+    UnsupportedProgramError,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Words after the command's name; None takes those of the process.
+
+    Returns:
+        The exit code. Results go to standard output, everything else to standard error.
+    """
+    try:
+        from cudaq_target import commands  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich"):
+            raise
+        _say(f"{error.name} is not installed. Install it: pip install 'cudaq-target[cli]'")
+        return FAILURE
+    try:
+        return commands.run(list(sys.argv[1:] if arguments is None else arguments))
+    except TargetError as error:
+        _say(str(error))
+        return BAD_INPUT if isinstance(error, _INPUT_ERRORS) else FAILURE
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"cudaq-target: {sentence}\n")

@@ -1,0 +1,365 @@
+"""What each command of `cudaq-target` does; `cli` turns errors into exit codes."""
+
+from __future__ import annotations
+
+import json as json_format
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cudaq_target import doctor as diagnosis
+from cudaq_target import kernel_file
+from cudaq_target.device import DEFAULT_DEVICE, bundled_devices, resolve, rules
+from cudaq_target.errors import OptionError, UnsuitableDeviceError
+from cudaq_target.program import Program
+from cudaq_target.target import Pasqal, Session
+
+app = typer.Typer(
+    name="cudaq-target",
+    help="CUDA-Q kernels as pulses on neutral atoms.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# Arguments of kernels may start with a minus sign.
+_TAKES_VALUES = {"ignore_unknown_options": True}
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Source = Annotated[
+    str, typer.Argument(metavar="FILE.py:KERNEL|PROGRAM.json", help="What to work on.")
+]
+Values = Annotated[
+    list[str] | None, typer.Argument(metavar="[ARGUMENTS]...", help="The kernel's, as JSON.")
+]
+Device = Annotated[str | None, typer.Option(help="Name of a device, or a device file.")]
+Layout = Annotated[str | None, typer.Option(help="JSON file with [x, y] of each site (µm).")]
+Route = Annotated[str | None, typer.Option(help="swap or direct.")]
+Seed = Annotated[int | None, typer.Option(help="Makes the result reproducible.")]
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Words after the command's name.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        TargetError: Whatever the command meets.
+    """
+    try:
+        app(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(metadata.version("cudaq-target"))
+        raise typer.Exit
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what is installed, what works, and what to do about the rest."""
+    findings = diagnosis.examine()
+    healthy = diagnosis.is_healthy(findings)
+    if json:
+        _print_json({"healthy": healthy, "findings": diagnosis.as_data(findings)})
+    else:
+        width = max(len(finding.name) for finding in findings)
+        colours = {"ok": "green", "off": "yellow", "problem": "red"}
+        for finding in findings:
+            status = typer.style(f"{finding.status:<8}", fg=colours[finding.status])
+            typer.echo(f"{status}{finding.name:<{width}}  {finding.found}")
+            if finding.remedy and finding.status != "ok":
+                typer.echo(f"{'':<{8 + width}}  -> {finding.remedy}")
+    _exit(0 if healthy else 1)
+
+
+@app.command()
+def devices(json: Json = False) -> None:
+    """List the known devices and say which run gate kernels."""
+    rows = [_device_row(name, device) for name, device in sorted(bundled_devices().items())]
+    if json:
+        _print_json(rows)
+        return
+    for row in rows:
+        atoms = "any number of" if row["max_atoms"] is None else f"up to {row['max_atoms']}"
+        typer.echo(
+            f"{row['name']}: {atoms} atoms, at least {row['min_distance_um']:g} µm apart, "
+            f"Rydberg level {row['rydberg_level']}"
+        )
+        verdict = "yes" if row["runs_gate_kernels"] else f"no: {row['reason']}"
+        typer.echo(f"  gate kernels: {verdict}")
+
+
+@app.command(name="compile", context_settings=_TAKES_VALUES)
+def compile_(
+    source: Source,
+    values: Values = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the program to this JSON file.")
+    ] = None,
+    device: Device = None,
+    layout: Layout = None,
+    route: Route = None,
+    json: Json = False,
+) -> None:
+    """Lower a kernel to pulses and report what came out; nothing runs."""
+    program = _program(source, values, device=device, layout=layout, route=route)
+    if output is not None:
+        _write(output, program.to_json())
+    if json:
+        _print_json({**_summary(program), "output": None if output is None else str(output)})
+    else:
+        typer.echo(program.report())
+        if output is not None:
+            typer.echo(f"  written to {output}")
+
+
+@app.command()
+def report(
+    program: Annotated[str, typer.Argument(metavar="PROGRAM.json")], json: Json = False
+) -> None:
+    """Describe a program written by `compile --output`."""
+    content = _program(program, None)
+    if json:
+        _print_json(_summary(content))
+    else:
+        typer.echo(content.report())
+
+
+@app.command(context_settings=_TAKES_VALUES)
+def draw(
+    source: Source,
+    values: Values = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Picture to write (.png, .pdf, .svg).")
+    ] = Path("program.png"),
+    device: Device = None,
+    layout: Layout = None,
+    route: Route = None,
+    json: Json = False,
+) -> None:
+    """Draw the register and the pulses of a kernel or a program."""
+    program = _program(source, values, device=device, layout=layout, route=route)
+    try:
+        program.draw(output)
+    except OSError as error:
+        raise _unwritable(output, error) from error
+    if json:
+        _print_json({"picture": str(output)})
+    else:
+        typer.echo(str(output))
+
+
+@app.command(name="run", context_settings=_TAKES_VALUES)
+def run_(
+    source: Source,
+    values: Values = None,
+    shots: Annotated[int | None, typer.Option(help="Number of shots.")] = None,
+    machine: Annotated[str | None, typer.Option(help="local or qutip.")] = None,
+    device: Device = None,
+    noise: Annotated[str | None, typer.Option(help="JSON file of a Pulser noise model.")] = None,
+    seed: Seed = None,
+    layout: Layout = None,
+    route: Route = None,
+    json: Json = False,
+) -> None:
+    """Run a kernel or a program and print its counts, qubit 0 leftmost."""
+    session = _session(
+        machine=machine, device=device, noise=noise, seed=seed, layout=layout, route=route
+    )
+    n_shots = shots if shots is not None else session.options.shots or 1000
+    if _is_program(source):
+        program = _program(source, values, device=device, layout=layout, route=route)
+        counts, device_name = _counts(program, session, n_shots), program.rules.name
+    else:
+        kernel = kernel_file.load(source)
+        arguments = kernel_file.parse_arguments(values or [])
+        counts = kernel_file.sampled(kernel, arguments, session, n_shots)
+        device_name = resolve(session.options.device or DEFAULT_DEVICE).name
+    if json:
+        _print_json(
+            {
+                "machine": session.options.machine,
+                "device": device_name,
+                "n_shots": n_shots,
+                "counts": counts,
+            }
+        )
+    else:
+        for bits, number in counts.items():
+            typer.echo(f"{bits} {number}")
+
+
+@app.command()
+def demo(
+    shots: Annotated[int, typer.Option(min=1, help="Shots for each setting and step.")] = 4000,
+    qubits: Annotated[int, typer.Option(help="2 (reduced) or 4 (one per spin orbital).")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Makes the result reproducible.")] = 1,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write.")] = Path(
+        "h2-energy.png"
+    ),
+    progress: Annotated[
+        bool | None,
+        typer.Option("--progress/--no-progress", help="By default on a terminal only."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Find the ground-state energy of H2: kernel, pulses, shots, next parameters."""
+    kernel_file.import_host()
+    from cudaq_target import demo as h2  # noqa: PLC0415
+
+    result = h2.run(n_qubits=qubits, n_shots=shots, seed=seed, picture=output, progress=progress)
+    if json:
+        _print_json(result.as_data())
+    else:
+        typer.echo(result.text())
+    _exit(0 if result.is_within_tolerance else 1)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="Which benchmark, for example compile or digital.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer cases and repeats.")] = False,
+    json: Json = False,
+) -> None:
+    """Measure against the named peers; needs the checkout, of which `benchmarks` is a part."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "benchmarks" / "run.py").is_file():
+        raise OptionError(
+            f"bench {name!r}",
+            "benchmarks are not part of the installed package",
+            "Clone the repository and run `make bench` there",
+        )
+    flags = [*(["--quick"] if quick else []), *(["--json"] if json else [])]
+    command = [sys.executable, "-m", "benchmarks.run", name, *flags]
+    _exit(subprocess.run(command, cwd=root, check=False).returncode)
+
+
+def _exit(code: int) -> None:
+    """End with this exit code; returning is a success."""
+    if code:
+        raise typer.Exit(code)
+
+
+def _session(**settings: Any) -> Session:  # noqa: ANN401 - options of several types
+    return Session(Pasqal(**settings))
+
+
+def _is_program(source: str) -> bool:
+    return source.endswith(".json")
+
+
+def _program(
+    source: str,
+    values: list[str] | None,
+    *,
+    device: str | None = None,
+    layout: str | None = None,
+    route: str | None = None,
+) -> Program:
+    """Compile a kernel of a file, or read a program."""
+    if not _is_program(source):
+        session = _session(device=device, layout=layout, route=route)
+        arguments = kernel_file.parse_arguments(values or [])
+        return kernel_file.compiled(kernel_file.load(source), arguments, session)
+    for option, given in (("device", device), ("layout", layout), ("route", route)):
+        if given is not None:
+            raise OptionError(
+                f"--{option}", f"{source} is compiled already", "Leave it out, or give the kernel"
+            )
+    if values:
+        raise OptionError(
+            f"argument {values[0]!r}",
+            f"{source} holds a kernel with its arguments applied",
+            "Leave the arguments out, or give the kernel",
+        )
+    try:
+        text = Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(
+            f"program {source!r}",
+            f"the file cannot be read ({error})",
+            "Give a file written by cudaq-target compile --output",
+        ) from error
+    return Program.from_json(text)
+
+
+def _counts(program: Program, session: Session, n_shots: int) -> dict[str, int]:
+    """Run a program without CUDA-Q: the measured qubits, in qubit order."""
+    from cudaq_target import machines  # noqa: PLC0415
+    from cudaq_target.shots import Shots  # noqa: PLC0415
+
+    options = session.options
+    if n_shots < 0:
+        raise OptionError(f"shots {n_shots}", "not allowed", "Give a whole number, 0 or more")
+    bits = machines.get(options.machine).sample(
+        program.timeline,
+        n_shots,
+        noise=options.noise,
+        rng=session.generator(),
+        threads=options.threads,
+    )
+    measured = sorted({entry.qubit for entry in program.circuit.measurements})
+    return Shots.from_bits(bits).marginal(measured or range(program.stats.n_qubits)).counts()
+
+
+def _summary(program: Program) -> dict[str, object]:
+    return {
+        "kernel": program.kernel,
+        "device": program.rules.name,
+        "stats": asdict(program.stats),
+        "report": program.report(),
+    }
+
+
+def _device_row(name: str, device: Any) -> dict[str, Any]:  # noqa: ANN401 - a pulser device
+    reason = None
+    try:
+        rules(device)
+    except UnsuitableDeviceError as error:
+        reason = error.reason
+    return {
+        "name": name,
+        "runs_gate_kernels": reason is None,
+        "reason": reason,
+        "max_atoms": device.max_atom_num,
+        "min_distance_um": float(device.min_atom_distance),
+        "max_radius_um": device.max_radial_distance,
+        "rydberg_level": int(device.rydberg_level),
+        "max_sequence_ns": device.max_sequence_duration,
+        "channels": sorted(device.channels),
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OptionError:
+    return OptionError(
+        f"output {str(path)!r}",
+        f"the file cannot be written ({error.strerror})",
+        "Give a path in a directory that exists and is writable",
+    )
+
+
+def _print_json(content: object) -> None:
+    typer.echo(json_format.dumps(content, ensure_ascii=False, indent=2))
