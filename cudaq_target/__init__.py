@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cudaq_target.errors import TargetError
+    from cudaq_target.launch.compile import compile  # noqa: A004
     from cudaq_target.program import Program
-    from cudaq_target.shots import Shots
+    from cudaq_target.shots import Shots, shots_of
     from cudaq_target.target import Pasqal
 
-__all__ = ["Pasqal", "Program", "Shots", "TargetError"]
+__all__ = ["Pasqal", "Program", "Shots", "TargetError", "compile", "shots_of"]
 
 _MODULES = {
     "Pasqal": "target",
     "Program": "program",
     "Shots": "shots",
     "TargetError": "errors",
+    "compile": "launch.compile",
+    "shots_of": "shots",
 }
 
 

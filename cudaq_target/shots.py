@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cudaq_target.errors import OptionError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -167,6 +169,28 @@ class Shots:
         from cudaq_target.launch.results import sample_result  # noqa: PLC0415
 
         return sample_result(self)
+
+
+def shots_of(result: object) -> Shots:
+    """Return the single shots behind a sample result of this target.
+
+    Args:
+        result: What `cudaq.sample` returned.
+
+    Returns:
+        All shots in order of arrival; bit k is kernel qubit k, whether it was measured or not.
+
+    Raises:
+        OptionError: The result has no shots: another target made it, or results were merged.
+    """
+    shots = getattr(result, "shots", None)
+    if not isinstance(shots, Shots):
+        raise OptionError(
+            "shots_of",
+            "this result keeps no single shots",
+            "Give a result of cudaq.sample on the target pasqal",
+        )
+    return shots
 
 
 def words_per_shot(n_bits: int) -> int:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import cudaq
 
-from cudaq_target.errors import OptionError
 from cudaq_target.shots import Shots
 
 if TYPE_CHECKING:
@@ -82,28 +81,6 @@ def sample_result(
         result.deserialize(encode(tables))
     result.shots, result.registers = shots, columns
     return result
-
-
-def shots_of(result: object) -> Shots:
-    """Return the single shots behind a sample result of this target.
-
-    Args:
-        result: What `cudaq.sample` returned.
-
-    Returns:
-        All shots in order of arrival; bit k is kernel qubit k, whether it was measured or not.
-
-    Raises:
-        OptionError: The result has no shots: another target made it, or results were merged.
-    """
-    shots = getattr(result, "shots", None)
-    if not isinstance(shots, Shots):
-        raise OptionError(
-            "shots_of",
-            "this result keeps no single shots",
-            "Give a result of cudaq.sample on the target pasqal",
-        )
-    return shots
 
 
 def encode(tables: Mapping[str, Mapping[str, int]]) -> list[int]:

@@ -17,9 +17,8 @@ from cudaq_target.launch.results import (
     observe_result,
     registers_of,
     sample_result,
-    shots_of,
 )
-from cudaq_target.shots import Shots
+from cudaq_target.shots import Shots, shots_of
 
 BITS = np.array([[1, 0, 0], [1, 0, 1], [1, 0, 0]], dtype=np.uint8)
 

@@ -11,7 +11,7 @@ import pytest
 
 from cudaq_target import Pasqal
 from cudaq_target.errors import OptionError, TargetError, UnsupportedKernelError
-from cudaq_target.launch.results import shots_of
+from cudaq_target.shots import shots_of
 
 pytestmark = pytest.mark.usefixtures("stock_target")
 

@@ -1,0 +1,60 @@
+"""`cudaq_target.compile`: look before you run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cudaq_target import host, quake
+from cudaq_target.target import Pasqal, Session, active
+from cudaq_target.trace import trace
+
+if TYPE_CHECKING:
+    from cudaq_target.circuit import Circuit
+    from cudaq_target.program import Program
+
+
+def compile(  # noqa: A001 - named for what the user calls, `cudaq_target.compile`
+    kernel: Any,  # noqa: ANN401 - a decorated or built kernel
+    *args: object,
+    device: object = None,
+    layout: object = None,
+    route: str | None = None,
+) -> Program:
+    """Lower a kernel to pulses, keeping every stage; runs nothing.
+
+    What is not given here is as for a launch: the target in force decides, or, where that is
+    another one, environment and settings files.
+
+    Args:
+        kernel: A decorated or built kernel.
+        *args: Its arguments.
+        device: As for `Pasqal`.
+        layout: As for `Pasqal`.
+        route: As for `Pasqal`.
+
+    Returns:
+        The program; `Program.bind` applies other arguments to it.
+
+    Raises:
+        HostError: CUDA-Q is missing or of an unsupported version.
+        TargetError: The kernel cannot run on the device; says what would work.
+    """
+    host.require()
+    from cudaq_target.launch import kernels  # noqa: PLC0415
+
+    session = _session({"device": device, "layout": layout, "route": route})
+    bound = kernels.bind(session, kernel, args)
+
+    def traced(*values: object) -> Circuit:
+        return trace(quake.read(kernel), quake.arguments(kernel, values))
+
+    return replace(bound.program(), trace=traced)
+
+
+def _session(given: dict[str, Any]) -> Session:
+    session = active()
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if session is None:
+        return Session(Pasqal(**wanted))
+    return Session(replace(session.target, **wanted)) if wanted else session
