@@ -8,9 +8,11 @@ between two entangling gates. The machine starts in |0…0>, and only the state 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cudaq_target.blocks import consolidate
+from cudaq_target.cnot_networks import with_shorter_networks
 from cudaq_target.merge import Local, Merger, Pair, Triple, WireOp
 from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, NativeOp, Rz
 from cudaq_target.one_qubit import ZERO_TOLERANCE, euler_angles, multiply, ry, rz
@@ -39,6 +41,20 @@ def lower(circuit: Circuit, *, ccz: bool, from_zero: bool = True) -> NativeCircu
     Raises:
         UnsupportedKernelError: A state preparation with controls or adjoint.
     """
+    native = _lower(circuit, ccz=ccz, from_zero=from_zero)
+    gates = with_shorter_networks(circuit.gates)
+    if gates is None:
+        return native
+    shorter = _lower(replace(circuit, gates=gates), ccz=ccz, from_zero=from_zero)
+    return min(native, shorter, key=_n_entangling)
+
+
+def _n_entangling(native: NativeCircuit) -> int:
+    return sum(isinstance(op, CPhase | CCZ) for op in native.ops)
+
+
+def _lower(circuit: Circuit, *, ccz: bool, from_zero: bool) -> NativeCircuit:
+    """Unroll, merge, consolidate and name the gates."""
     n_wires = circuit.n_qubits
     merger = Merger(n_wires, from_zero=from_zero)
     unroller = Unroller(merger, n_wires, ccz=ccz)
