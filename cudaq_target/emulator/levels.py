@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cudaq_target.emulator.clusters import cluster_propagator
-from cudaq_target.emulator.propagators import US_PER_NS, time_ordered, two_level
+from cudaq_target.emulator.propagators import time_ordered, two_level
 from cudaq_target.errors import UnsupportedProgramError
 
 if TYPE_CHECKING:
@@ -35,9 +35,6 @@ DROPPED_POPULATION = 1e-18
 Each drop changes the state by at most its square root, 1e-9, in norm; the changes add up linearly,
 so a program of 30,000 windows stays within (30,000 · 1e-9)² = 9e-10 of process infidelity.
 """
-
-NEGLIGIBLE_RAD = 1e-13
-"""Interaction phases below this are rounding noise and couple nothing."""
 
 MAX_DRIVEN_ATOMS = 3
 """Atoms of one dense cluster that may be driven at the same time."""
@@ -110,12 +107,6 @@ def rotation_operator(atom: int, levels: Levels, raman: NDArray[np.complex128]) 
     return LevelOperator((atom,), (out,), columns[list(out)])
 
 
-def flip_operator(atom: int, levels: Levels, level: int) -> LevelOperator:
-    """Return 1 - 2|level><level| of one atom."""
-    signs = [-1.0 if own == level else 1.0 for own in levels]
-    return LevelOperator((atom,), (levels,), np.diag(signs).astype(np.complex128))
-
-
 def jump_operator(atom: int, levels: Levels) -> LevelOperator:
     """Return |g><r| of one atom; afterwards it holds nothing but g."""
     row = np.array([[1.0 if own == R else 0.0 for own in levels]], dtype=np.complex128)
@@ -130,148 +121,148 @@ def _kept(rows: NDArray[np.complex128]) -> Levels:
     return kept or (int(population.argmax()),)
 
 
-def window_operators(
-    window: Window,
-    levels: Sequence[Levels],
-    open_atoms: Sequence[int],
+def single_drive_operator(
+    drive: Drive,
+    near: tuple[int, ...],
+    in_levels: tuple[Levels, ...],
     couplings: NDArray[np.float64],
-    decay_per_us: float = 0.0,
-) -> list[LevelOperator | ConditionalOperator]:
-    """Build the exact operators of one window.
+    phases: NDArray[np.float64],
+    decay: tuple[float, float] = (0.0, 0.0),
+) -> LevelOperator | ConditionalOperator:
+    """Propagate one driven atom, for every pattern of atoms near it in r.
 
     Args:
-        window: The window.
-        levels: Levels of every atom of the program.
-        open_atoms: Atoms that may be in r.
-        couplings: V_ij = C6/R_ij^6 (rad/µs), shape (n_atoms, n_atoms).
-        decay_per_us: Rate Γ at which r loses its norm (1/µs): evolution without a jump.
+        drive: The pulse.
+        near: Atoms that may be in r and interact with the driven one.
+        in_levels: Levels of the driven atom, then of those near it.
+        couplings: V between the driven atom and each of `near` (rad/µs).
+        phases: Interaction phase that the driven atom in r has gathered with each of `near` in r
+            before the pulse and that was not applied yet (rad).
+        decay: Rate Γ at which r loses norm (1/µs), and the factor on the driven atom's r amplitude
+            that was not applied yet, as its negative logarithm.
 
     Returns:
-        Operators to apply in order; they commute with each other unless they share atoms.
-
-    Raises:
-        UnsupportedProgramError: Too many atoms are driven, or in r near a driven one, at once.
+        A dense operator that can be fused while few atoms are near, else a conditional one.
     """
-    duration_ns = window.end_ns - window.start_ns
-    driven = tuple(drive.atom for drive in window.drives)
-    spectators = [atom for atom in open_atoms if atom not in driven]
-    operators: list[LevelOperator | ConditionalOperator] = []
-    if decay_per_us:
-        operators += [_decay(atom, levels[atom], decay_per_us, duration_ns) for atom in spectators]
-    reach = NEGLIGIBLE_RAD / (US_PER_NS * duration_ns)
-    for a, b in itertools.combinations(spectators, 2):
-        if couplings[a, b] > reach:
-            phase = couplings[a, b] * US_PER_NS * duration_ns
-            operators.append(_pair_phase(a, b, levels, phase))
-    if driven:
-        near = tuple(s for s in spectators if any(couplings[d, s] > reach for d in driven))
-        if len(driven) == 1 and len(near) > MAX_FUSED_NEIGHBOURS:
-            operators.append(_conditional(window.drives[0], near, levels, couplings, decay_per_us))
-            return operators
-        if len(driven) + len(near) > MAX_DENSE_ATOMS or len(driven) > MAX_DRIVEN_ATOMS:
-            raise UnsupportedProgramError(
-                subject=f"the window from {window.start_ns:g} ns to {window.end_ns:g} ns",
-                reason=(
-                    f"{len(driven)} atoms are driven while {len(near)} others may be in the "
-                    f"Rydberg state; {MAX_DRIVEN_ATOMS} and {MAX_DENSE_ATOMS} in all are possible"
-                ),
-                remedy="Drive fewer atoms at once, or use machine='qutip'",
-            )
-        operators.append(_driven(window.drives, near, levels, couplings, decay_per_us))
-    return operators
+    atoms = (drive.atom, *near)
+    if len(near) > MAX_FUSED_NEIGHBOURS:
+        blocks = _pattern_blocks(drive, couplings, phases, decay)[:, :, in_levels[0]]
+        out = _kept(blocks.transpose(1, 0, 2))
+        return ConditionalOperator(drive.atom, near, out, blocks[:, list(out)])
+    key = (drive.key(), couplings.tobytes(), phases.tobytes(), in_levels, decay)
+    found = _cache.get(key)
+    if found is None:
+        blocks = _pattern_blocks(drive, couplings, phases, decay)[:, :, in_levels[0]]
+        out = _kept(blocks.transpose(1, 0, 2))
+        found = ((out, *in_levels[1:]), _spread(blocks[:, list(out)], in_levels[1:]))
+        remember(key, found)
+    return LevelOperator(atoms, found[0], found[1])
 
 
-def _decay(atom: int, levels: Levels, decay_per_us: float, duration_ns: float) -> LevelOperator:
-    loss = np.exp(-0.5 * decay_per_us * US_PER_NS * duration_ns)
-    factors = [loss if level == R else 1.0 for level in levels]
-    return LevelOperator((atom,), (levels,), np.diag(factors).astype(np.complex128))
+def remember(key: object, found: tuple[tuple[Levels, ...], NDArray[np.complex128]]) -> None:
+    """Keep a matrix for the next window that is alike."""
+    if len(_cache) >= _CACHE_ENTRIES:
+        _cache.clear()
+    _cache[key] = found
 
 
-def _pair_phase(a: int, b: int, levels: Sequence[Levels], phase_rad: float) -> LevelOperator:
-    factors = [
-        np.exp(-1j * phase_rad) if x == R and y == R else 1.0
-        for x, y in itertools.product(levels[a], levels[b])
-    ]
-    return LevelOperator((a, b), (levels[a], levels[b]), np.diag(factors))
+def _pattern_blocks(
+    drive: Drive,
+    couplings: NDArray[np.float64],
+    phases: NDArray[np.float64],
+    decay: tuple[float, float],
+) -> NDArray[np.complex128]:
+    """3x3 propagators of the driven atom, one per pattern of others in r, shape (2^m, 3, 3)."""
+    rate_per_us, pending_loss = decay
+    patterns = np.array(list(itertools.product((0.0, 1.0), repeat=len(couplings))))
+    detuning = drive.detuning_rad_per_us[:, None] - patterns @ couplings
+    pieces = two_level(
+        drive.rabi_rad_per_us[:, None],
+        detuning + 0.5j * rate_per_us if rate_per_us else detuning,
+        drive.phase_rad,
+        drive.durations_ns[:, None],
+    )
+    product = time_ordered(pieces)
+    blocks = np.zeros((len(patterns), 3, 3), dtype=np.complex128)
+    blocks[:, G, G], blocks[:, R, G] = product[:, 0, 0], product[:, 1, 0]
+    before = np.exp(-1j * (patterns @ phases) - pending_loss)
+    blocks[:, G, R], blocks[:, R, R] = product[:, 0, 1] * before, product[:, 1, 1] * before
+    blocks[:, H, H] = 1.0
+    return blocks
 
 
-def _driven(
-    drives: Sequence[Drive],
+def _spread(
+    blocks: NDArray[np.complex128], near_levels: Sequence[Levels]
+) -> NDArray[np.complex128]:
+    """Turn matrices per pattern into one matrix over (driven atom, atoms near it)."""
+    n_out, n_in = blocks.shape[1:]
+    pattern_of = np.zeros(1, dtype=np.int64)
+    for levels in near_levels:
+        in_r = np.array([level == R for level in levels], dtype=np.int64)
+        pattern_of = (2 * pattern_of[:, None] + in_r).reshape(-1)
+    n_near = len(pattern_of)
+    matrix = np.zeros((n_out, n_near, n_in, n_near), dtype=np.complex128)
+    diagonal = np.arange(n_near)
+    matrix[:, diagonal, :, diagonal] = blocks[pattern_of]
+    return matrix.reshape(n_out * n_near, n_in * n_near)
+
+
+def cluster_operator(
+    window: Window,
     near: tuple[int, ...],
     levels: Sequence[Levels],
     couplings: NDArray[np.float64],
     decay_per_us: float,
 ) -> LevelOperator:
-    driven = tuple(drive.atom for drive in drives)
-    atoms = driven + near
-    in_levels = tuple(levels[atom] for atom in atoms)
-    strengths = couplings[np.ix_(driven, atoms)]
-    key = (tuple(d.key() for d in drives), strengths.tobytes(), in_levels, decay_per_us)
-    found = _cache.get(key)
-    if found is None:
-        found = _driven_matrix(drives, strengths, in_levels, decay_per_us)
-        if len(_cache) >= _CACHE_ENTRIES:
-            _cache.clear()
-        _cache[key] = found
-    return LevelOperator(atoms, found[0], found[1])
+    """Propagate a few atoms that are driven at the same time.
 
+    Args:
+        window: The window; all its drives last as long as it does.
+        near: Atoms that may be in r and interact with a driven one.
+        levels: Levels of every atom of the program.
+        couplings: V_ij of all atoms (rad/µs).
+        decay_per_us: Rate at which r loses norm (1/µs).
 
-def _driven_matrix(
-    drives: Sequence[Drive],
-    strengths: NDArray[np.float64],
-    in_levels: tuple[Levels, ...],
-    decay_per_us: float,
-) -> tuple[tuple[Levels, ...], NDArray[np.complex128]]:
-    """Matrix of driven atoms (first) for every joint level of the atoms near them (last)."""
-    n_driven = len(drives)
-    allowed = np.array(list(itertools.product(*in_levels[:n_driven])))
-    columns = np.ravel_multi_index(tuple(allowed.T), (3,) * n_driven)
-    near_levels = list(itertools.product(*in_levels[n_driven:]))
-    in_r = np.array([[level == R for level in joint] for joint in near_levels], dtype=np.float64)
-    shifts = in_r.reshape(len(near_levels), -1) @ strengths[:, n_driven:].T
-    if n_driven == 1:
-        blocks = _single(drives[0], shifts[:, 0], decay_per_us)
-    else:
-        blocks = cluster_propagator(drives, strengths[:, :n_driven], shifts, decay_per_us)
-    rows = blocks[:, :, columns].transpose(1, 0, 2).reshape(*(3,) * n_driven, -1)
-    kept = tuple(_kept(np.moveaxis(rows, k, 0)) for k in range(n_driven))
-    survivors = rows[np.ix_(*kept)].reshape(-1, len(near_levels), len(columns))
-    n_near = len(near_levels)
-    matrix = np.zeros((len(survivors), n_near, len(columns), n_near), dtype=np.complex128)
-    diagonal = np.arange(n_near)
-    matrix[:, diagonal, :, diagonal] = survivors.transpose(1, 0, 2)
-    out_levels = kept + in_levels[n_driven:]
-    return out_levels, matrix.reshape(len(survivors) * n_near, len(columns) * n_near)
+    Returns:
+        The dense operator on driven atoms and those near them.
 
-
-def _conditional(
-    drive: Drive,
-    near: tuple[int, ...],
-    levels: Sequence[Levels],
-    couplings: NDArray[np.float64],
-    decay_per_us: float,
-) -> ConditionalOperator:
+    Raises:
+        UnsupportedProgramError: Too many atoms are driven, or in r near a driven one, at once.
+    """
+    driven = tuple(drive.atom for drive in window.drives)
+    if len(driven) + len(near) > MAX_DENSE_ATOMS or len(driven) > MAX_DRIVEN_ATOMS:
+        raise UnsupportedProgramError(
+            subject=f"the window from {window.start_ns:g} ns to {window.end_ns:g} ns",
+            reason=(
+                f"{len(driven)} atoms are driven while {len(near)} others may be in the "
+                f"Rydberg state; {MAX_DRIVEN_ATOMS} and {MAX_DENSE_ATOMS} in all are possible"
+            ),
+            remedy="Drive fewer atoms at once, or use machine='qutip'",
+        )
+    k = len(driven)
+    near_levels = tuple(levels[atom] for atom in near)
+    allowed = list(itertools.product(*(levels[atom] for atom in driven)))
+    columns = np.ravel_multi_index(tuple(np.array(allowed).T), (3,) * k)
     patterns = np.array(list(itertools.product((0.0, 1.0), repeat=len(near))))
-    shifts = patterns @ couplings[drive.atom, list(near)]
-    blocks = _single(drive, shifts, decay_per_us)[:, :, levels[drive.atom]]
-    out = _kept(blocks.transpose(1, 0, 2))
-    return ConditionalOperator(drive.atom, near, out, blocks[:, list(out)])
+    shifts = patterns @ couplings[np.ix_(near, driven)]
+    mutual = couplings[np.ix_(driven, driven)]
+    blocks = cluster_propagator(window.drives, mutual, shifts, decay_per_us)[:, :, columns]
+    rows = blocks.transpose(1, 0, 2).reshape(*(3,) * k, -1)
+    kept = tuple(_kept(np.moveaxis(rows, axis, 0)) for axis in range(k))
+    survivors = rows[np.ix_(*kept)].reshape(-1, len(patterns), len(columns)).transpose(1, 0, 2)
+    return LevelOperator(driven + near, kept + near_levels, _spread(survivors, near_levels))
 
 
-def _single(
-    drive: Drive, shifts_rad_per_us: NDArray[np.float64], decay_per_us: float
-) -> NDArray[np.complex128]:
-    """3x3 propagators of one driven atom, one per shift of its Rydberg level."""
-    detuning = drive.detuning_rad_per_us[:, None] - shifts_rad_per_us + 0.5j * decay_per_us
-    pieces = two_level(
-        drive.rabi_rad_per_us[:, None],
-        detuning if decay_per_us else detuning.real,
-        drive.phase_rad,
-        drive.durations_ns[:, None],
-    )
-    product = time_ordered(pieces)
-    full = np.zeros((len(shifts_rad_per_us), 3, 3), dtype=np.complex128)
-    full[:, 0, 0], full[:, 0, 2] = product[:, 0, 0], product[:, 0, 1]
-    full[:, 2, 0], full[:, 2, 2] = product[:, 1, 0], product[:, 1, 1]
-    full[:, 1, 1] = 1.0
-    return full
+def level_phase(atom: int, levels: Levels, level: int, factor: complex) -> LevelOperator:
+    """Multiply one level of one atom by a number."""
+    diagonal = [factor if own == level else 1.0 for own in levels]
+    return LevelOperator((atom,), (levels,), np.diag(diagonal).astype(np.complex128))
+
+
+def pair_phase(a: int, b: int, levels: Sequence[Levels], phase_rad: float) -> LevelOperator:
+    """Multiply "both in r" of two atoms by e^{-i phase}."""
+    factors = [
+        np.exp(-1j * phase_rad) if x == R and y == R else 1.0
+        for x, y in itertools.product(levels[a], levels[b])
+    ]
+    return LevelOperator((a, b), (levels[a], levels[b]), np.diag(factors).astype(np.complex128))

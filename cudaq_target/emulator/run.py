@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cudaq_target.emulator import levels as lv
+from cudaq_target.emulator.interactions import Interactions
 from cudaq_target.emulator.memory import require_bytes, state_bytes, usable_threads
 from cudaq_target.emulator.propagators import time_ordered, two_level
 from cudaq_target.emulator.state import LevelState
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cudaq_target.emulator.windows import Window
     from cudaq_target.timeline import PulseProgram
 
 
@@ -205,7 +205,9 @@ def emulate(
         backend=backend,
         threads=threads,
     )
-    couplings = couplings_of(program.coordinates_um, program.device.c6_rad_per_us_um6)
+    interactions = Interactions(
+        couplings_of(program.coordinates_um, program.device.c6_rad_per_us_um6)
+    )
     steps = steps_of(program)
     rotations = iter(rotations_of([step for step in steps if isinstance(step, Rotation)]))
     for step in steps:
@@ -214,21 +216,9 @@ def emulate(
             atom = step.drive.atom
             state.apply(lv.rotation_operator(atom, state.levels[atom], next(rotations)))
         else:
-            advance(state, step, couplings)
+            interactions.advance(state, step)
+    interactions.settle(state)
     return finish(state, program)
-
-
-def advance(
-    state: LevelState,
-    window: Window,
-    couplings: NDArray[np.float64],
-    decay_per_us: float = 0.0,
-) -> None:
-    """Let one Rydberg window act on the state."""
-    for operator in lv.window_operators(
-        window, state.levels, state.open_atoms, couplings, decay_per_us
-    ):
-        state.apply(operator)
 
 
 def finish(state: LevelState, program: PulseProgram) -> EmulatorResult:

@@ -16,8 +16,9 @@ import numpy as np
 
 from cudaq_target.emulator import levels as lv
 from cudaq_target.emulator import noise as nz
+from cudaq_target.emulator.interactions import Interactions
 from cudaq_target.emulator.memory import require_bytes, state_bytes, usable_threads
-from cudaq_target.emulator.run import advance, couplings_of, finish, rotations_of
+from cudaq_target.emulator.run import couplings_of, finish, rotations_of
 from cudaq_target.emulator.state import LevelState
 from cudaq_target.emulator.windows import Rotation, Window, steps_of
 
@@ -228,8 +229,10 @@ class _Trajectory:
         self, program: PulseProgram, noise: nz.Noise, flips: tuple[Flip, ...], threads: int
     ) -> None:
         self._program = program
-        self._decay_per_us = noise.relaxation_per_us
-        self._couplings = couplings_of(program.coordinates_um, program.device.c6_rad_per_us_um6)
+        self._interactions = Interactions(
+            couplings_of(program.coordinates_um, program.device.c6_rad_per_us_um6),
+            noise.relaxation_per_us,
+        )
         self._steps = _cut(steps_of(program), flips)
         self._threads = threads
 
@@ -243,6 +246,7 @@ class _Trajectory:
     def run_quietly(self) -> EmulatorResult:
         """Run without a jump; with relaxation the result's norm is what that leaves."""
         state = self._start()
+        interactions = self._interactions.copy()
         rotations = iter(rotations_of([s for s in self._steps if isinstance(s, Rotation)]))
         for step in self._steps:
             state.close_empty()
@@ -250,18 +254,9 @@ class _Trajectory:
                 atom = step.drive.atom
                 state.apply(lv.rotation_operator(atom, state.levels[atom], next(rotations)))
             else:
-                self._apply(state, step)
+                _apply(state, interactions, step)
+        interactions.settle_losses(state)
         return finish(state, self._program)
-
-    def _apply(self, state: LevelState, step: Step | Flip) -> None:
-        if isinstance(step, Window):
-            advance(state, step, self._couplings, self._decay_per_us)
-        elif isinstance(step, Rotation):
-            atom = step.drive.atom
-            propagator = rotations_of([step])[0]
-            state.apply(lv.rotation_operator(atom, state.levels[atom], propagator))
-        else:
-            state.apply(lv.flip_operator(step.atom, state.levels[step.atom], step.level))
 
     def run_with_jumps(self, threshold: float, rng: np.random.Generator) -> EmulatorResult:
         """Run with jumps |g><r| wherever the squared norm meets a threshold.
@@ -274,56 +269,71 @@ class _Trajectory:
             The end of the run, normalised up to what relaxation left since the last jump.
         """
         state = self._start()
+        interactions = self._interactions.copy()
         queue = list(reversed(self._steps))
         done: list[Rotation] = []
         while queue:
             step = queue.pop()
             state.close_empty()
             if not isinstance(step, Window):
-                self._apply(state, step)
+                _apply(state, interactions, step)
                 if isinstance(step, Rotation):
                     done.append(step)
                 continue
-            before = state.copy()
-            self._apply(state, step)
+            before = state.copy(), interactions.copy()
+            _apply(state, interactions, step)
+            interactions.settle_losses(state)
             if state.norm_squared() > threshold:
                 continue
-            state, moment = self._state_at(before, step, threshold)
-            atom = self._jump(state, rng)
+            (state, interactions), moment = _meet(before, step, threshold)
+            atom = _fall(state, interactions, rng)
             threshold = 1.0 - rng.random()
             queue = _after_jump(queue, done, atom, moment)
             if step.end_ns - moment > _JUMP_TIME_NS:
                 queue.append(step.part(moment, step.end_ns))
         return finish(state, self._program)
 
-    def _state_at(
-        self, before: LevelState, window: Window, threshold: float
-    ) -> tuple[LevelState, float]:
-        """Find where in the window the squared norm meets the threshold, and the state there."""
-        from scipy.optimize import brentq  # noqa: PLC0415
 
-        def evolved(moment: float) -> LevelState:
-            state = before.copy()
-            if moment > window.start_ns:
-                self._apply(state, window.part(window.start_ns, moment))
-            return state
+def _apply(state: LevelState, interactions: Interactions, step: Step | Flip) -> None:
+    if isinstance(step, Window):
+        interactions.advance(state, step)
+    elif isinstance(step, Rotation):
+        atom = step.drive.atom
+        state.apply(lv.rotation_operator(atom, state.levels[atom], rotations_of([step])[0]))
+    else:
+        state.apply(lv.level_phase(step.atom, state.levels[step.atom], step.level, -1.0))
 
-        def excess(moment: float) -> float:
-            return evolved(moment).norm_squared() - threshold
 
-        moment = window.end_ns
-        if excess(window.end_ns) < 0.0 < excess(window.start_ns):
-            moment = float(brentq(excess, window.start_ns, window.end_ns, xtol=_JUMP_TIME_NS))
-        return evolved(moment), moment
+def _meet(
+    before: tuple[LevelState, Interactions], window: Window, threshold: float
+) -> tuple[tuple[LevelState, Interactions], float]:
+    """Find where in the window the squared norm meets the threshold, and the state there."""
+    from scipy.optimize import brentq  # noqa: PLC0415
 
-    def _jump(self, state: LevelState, rng: np.random.Generator) -> int:
-        """Let one atom fall from r to g, chosen by its population; normalise."""
-        atoms = state.open_atoms
-        weights = np.array([state.populations(atom)[lv.R] for atom in atoms])
-        atom = atoms[int(rng.choice(len(atoms), p=weights / weights.sum()))]
-        state.apply(lv.jump_operator(atom, state.levels[atom]))
-        state.scale(1.0 / np.sqrt(state.norm_squared()))
-        return atom
+    def evolved(moment: float) -> tuple[LevelState, Interactions]:
+        state, interactions = before[0].copy(), before[1].copy()
+        if moment > window.start_ns:
+            interactions.advance(state, window.part(window.start_ns, moment))
+            interactions.settle_losses(state)
+        return state, interactions
+
+    def excess(moment: float) -> float:
+        return evolved(moment)[0].norm_squared() - threshold
+
+    moment = window.end_ns
+    if excess(window.end_ns) < 0.0 < excess(window.start_ns):
+        moment = float(brentq(excess, window.start_ns, window.end_ns, xtol=_JUMP_TIME_NS))
+    return evolved(moment), moment
+
+
+def _fall(state: LevelState, interactions: Interactions, rng: np.random.Generator) -> int:
+    """Let one atom fall from r to g, chosen by its population; normalise."""
+    atoms = state.open_atoms
+    weights = np.array([state.populations(atom)[lv.R] for atom in atoms])
+    atom = atoms[int(rng.choice(len(atoms), p=weights / weights.sum()))]
+    interactions.jump(state, atom)
+    state.scale(1.0 / np.sqrt(state.norm_squared()))
+    return atom
 
 
 def _cut(steps: Sequence[Step], flips: Sequence[Flip]) -> list[Step | Flip]:

@@ -189,10 +189,10 @@ def test_numpy_alone_is_enough_when_numba_cannot_compile():
     code = (
         "import numpy as np, sys\n"
         "from cudaq_target.kernels import statevector as sv\n"
-        "s = np.zeros(2**12, dtype=complex); s[0] = 1\n"
+        "s = np.zeros(2**15, dtype=complex); s[0] = 1\n"
         "h = np.array([[1, 1], [1, -1]]) / 2**0.5\n"
-        "sv.apply_block(s, [2]*12, (0,), h)\n"
-        "assert abs(s[2**11]**2 - 0.5) < 1e-12\n"
+        "sv.apply_block(s, [2]*15, (0,), h)\n"
+        "assert abs(s[2**14]**2 - 0.5) < 1e-12\n"
         "assert 'numba' not in sys.modules\n"
         "try:\n    sv.choose_backend('cpu', 1)\n"
         "except ModuleNotFoundError as e:\n    assert 'NUMBA_DISABLE_JIT' in str(e)\n"

@@ -213,8 +213,8 @@ def test_numpy_alone_is_enough():
         "from cudaq_target.machines.local import LocalMachine\n"
         "from tests.target import programs\n"
         "rules = device.rules(pulser.DigitalAnalogDevice)\n"
-        "state = LocalMachine().state(programs.ghz(rules, 12))\n"
-        "assert abs(state - programs.ghz_state(12)).max() < 1e-9\n"
+        "state = LocalMachine().state(programs.ghz(rules, 15))\n"
+        "assert abs(state - programs.ghz_state(15)).max() < 1e-9\n"
         "assert 'numba' not in sys.modules\n"
     )
     env = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
