@@ -231,6 +231,12 @@ def test_state_preparation_has_no_inverse():
         native.lower(inverse, ccz=False)
 
 
+def test_rounded_matrices_become_the_nearest_unitary():
+    rounded = np.array([[0.7071, 0.7071], [0.7071, -0.7071]], dtype=complex)
+    lowered = native.lower(circuit(1, gate("unitary", 0, matrix=rounded)), ccz=False)
+    np.testing.assert_allclose(native_state(lowered), [0.5**0.5, 0.5**0.5], rtol=0, atol=EXACT)
+
+
 def ansatz(parameters):
     theta = iter(parameters)
     gates = []
