@@ -69,18 +69,6 @@ def ring(n: int, angles: list[float]) -> Circuit:
     return Circuit(f"ring-{n}", n, tuple(gates))
 
 
-def phases(n: int, angles: list[float]) -> Circuit:
-    """Like `ring`, with rx and a CPhase of the same angle: every entangling pulse depends on it."""
-    gates: list[Gate] = []
-    for start in range(0, len(angles), n):
-        layer = list(enumerate(angles[start : start + n]))
-        gates += [Gate("rx", (k,), _HERE, params=(0.3 + angle,)) for k, angle in layer]
-        gates += [
-            Gate("r1", ((k + 1) % n,), _HERE, controls=(k,), params=(angle,)) for k, angle in layer
-        ]
-    return Circuit(f"phases-{n}", n, tuple(gates))
-
-
 def to_cudaq(circuit: Circuit) -> Any:  # noqa: ANN401 - CUDA-Q gives its kernels no public type
     """Build the same gates as a CUDA-Q kernel."""
     import cudaq  # noqa: PLC0415
