@@ -22,8 +22,8 @@ import numpy as np
 
 from cudaq_target.draw import draw_convergence
 from cudaq_target.errors import OptionError
-from cudaq_target.launch import kernels
-from cudaq_target.target import Pasqal, active
+from cudaq_target.launch.compile import compile as compile_kernel
+from cudaq_target.target import Pasqal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,15 +233,13 @@ def run(
     kernel = double_excitation_2 if n_qubits == 2 else double_excitation_4
     terms = two_qubit_terms() if n_qubits == 2 else H2_FOUR_QUBITS
     begin = time.perf_counter()
-    with Pasqal(seed=seed), _progress(progress) as tell:
+    with Pasqal(seed=seed) as target, _progress(progress) as tell:
         energy = _energy_of(kernel, terms)
         thetas, steps = _descend(energy, n_shots, tell)
         final = energy(thetas[-1], _FINAL_SHOTS_FACTOR * n_shots)
         seconds = time.perf_counter() - begin
-        session = active()
-        assert session is not None
-        program = kernels.bind(session, kernel, (thetas[-1],)).program()
-        machine = session.options.machine
+        program = compile_kernel(kernel, thetas[-1])
+        machine = target.resolve().machine
     n_energies = 3 * len(steps) - 2 + _FINAL_SHOTS_FACTOR
     result = Result(
         n_qubits=n_qubits,

@@ -138,8 +138,8 @@ def _slowest(gates: Sequence[PlayedGate]) -> list[str]:
 
 def _name(gate: PlayedGate) -> str:
     if len(gate.atoms) == 3:
-        return f"{'CCZ':<15}"
-    return f"CPhase({gate.theta_rad / math.pi:+.3f}π)"
+        return f"{'CCZ':<16}"
+    return f"CPhase({gate.theta_rad / math.pi:+.4f}π)"
 
 
 def _exactness(gates: Sequence[PlayedGate]) -> str:

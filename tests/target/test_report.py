@@ -34,7 +34,7 @@ def test_report_names_kernel_device_gates_and_slowest_pair() -> None:
     assert text.startswith("ghz on DigitalAnalogDevice: 4 qubits, ")
     assert "3 cx, 1 h; measures 4 qubits" in text
     assert "3 CPhase in 3 excitations; 0 SWAPs" in text
-    assert re.search(r"slowest +CPhase\(\+1\.000π\)  atoms \d-\d +4\.00 µm +220 ns", text)
+    assert re.search(r"slowest +CPhase\(\+1\.0000π\)  atoms \d-\d +4\.00 µm +220 ns", text)
     assert "left in Rydberg states <= 1e-1" in text
 
 

@@ -1,0 +1,45 @@
+"""Every script in `examples/` runs, with short settings, and finds what it should."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "examples"
+pytestmark = pytest.mark.usefixtures("stock_target")
+
+
+def main_of(name: str) -> Callable[..., Any]:
+    return runpy.run_path(str(FOLDER / f"{name}.py"))["main"]
+
+
+def test_look_inside(tmp_path: Path, capsys) -> None:
+    program = main_of("look_inside")(3, tmp_path)
+    assert program.stats.n_entangling == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ghz.json", "ghz.png"]
+    assert "000:" in capsys.readouterr().out
+
+
+def test_h2_vqe(tmp_path: Path) -> None:
+    results = main_of("h2_vqe")(1000, tmp_path)
+    assert [result.n_qubits for result in results] == [2, 4]
+    assert all(result.is_within_tolerance for result in results)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_maxcut_qaoa() -> None:
+    random_guess = 0.5
+    assert main_of("maxcut_qaoa")(1, 500, 25) > random_guess + 0.1
+
+
+def test_qft_bind() -> None:
+    assert main_of("qft_bind")(3, 500).stats.n_qubits == 3
+
+
+def test_every_example_is_tested() -> None:
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert {path.stem for path in FOLDER.glob("*.py")} <= tested
