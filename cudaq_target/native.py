@@ -156,7 +156,9 @@ def _emit(ops: Sequence[WireOp], n_wires: int, *, from_zero: bool) -> tuple[list
     for op in ops:
         match op:
             case Pair():
-                native.append(CPhase(op.a, op.b, op.theta))
+                # One name for the angle π, so that its pulse is found in the cache.
+                half_turn = math.pi - abs(op.theta) < ZERO_TOLERANCE
+                native.append(CPhase(op.a, op.b, math.pi if half_turn else op.theta))
             case Triple():
                 native.append(CCZ(op.a, op.b, op.c))
             case Local():
