@@ -107,6 +107,7 @@ class Session:
         target: The target as the user chose it.
         options: Its settings, every source merged.
         memory: What the launch functions keep for as long as the target is in force.
+        lock: To be held while reading or changing `memory`.
     """
 
     def __init__(self, target: Pasqal) -> None:
@@ -115,7 +116,7 @@ class Session:
         self.memory: dict[str, Any] = {}
         seed = self.options.seed
         self._random = np.random.default_rng(_random_seed if seed is None else seed)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
 
     def generator(self) -> np.random.Generator:
         """Return a generator for one call, independent of those of all other calls.
@@ -123,13 +124,13 @@ class Session:
         The k-th call after selecting the target gets the same generator in every run with the
         same seed, whichever thread uses it.
         """
-        with self._lock:
+        with self.lock:
             return self._random.spawn(1)[0]
 
     def reseed(self, seed: int) -> None:
         """Follow `cudaq.set_random_seed`, unless the target has a seed of its own."""
         if self.options.seed is None:
-            with self._lock:
+            with self.lock:
                 self._random = np.random.default_rng(seed)
 
 

@@ -130,15 +130,19 @@ def bind(session: Session, kernel: object, arguments: Sequence[object]) -> Bound
     key = _key(values)
     if key is None:
         return BoundKernel(form, values, session)
-    entries: OrderedDict[Hashable, BoundKernel]
-    entries = session.memory.setdefault("kernels", OrderedDict())
     place = (id(form), key)
-    if place not in entries:
-        entries[place] = BoundKernel(form, values, session)
+    entries: OrderedDict[Hashable, BoundKernel]
+    with session.lock:
+        entries = session.memory.setdefault("kernels", OrderedDict())
+        bound = entries.get(place)
+    if bound is None:
+        bound = BoundKernel(form, values, session)
+    with session.lock:
+        bound = entries.setdefault(place, bound)
+        entries.move_to_end(place)
         while len(entries) > _MAX_KEPT:
             entries.popitem(last=False)
-    entries.move_to_end(place)
-    return entries[place]
+    return bound
 
 
 def checked(kernel: Any) -> Any:  # noqa: ANN401 - either kind of kernel

@@ -125,10 +125,9 @@ class PasqalObserveResult(cudaq.ObserveResult):  # type: ignore[misc]
 
     def expectation(self, *sub_term: cudaq.SpinOperatorTerm) -> float:
         """Return the value of the whole operator, or of one Pauli string without coefficient."""
-        if sub_term:
-            known = self.term_values.get(_term_id(*sub_term))
-            if known is not None:
-                return known
+        known = self.term_values.get(_term_id(*sub_term)) if sub_term else None
+        if known is not None:
+            return known
         value: float = super().expectation(*sub_term)
         return value
 
@@ -192,7 +191,9 @@ def registers_of(
 
 
 def _term_id(term: Any) -> str:  # noqa: ANN401 - a term, or an operator of one term
-    single = term if hasattr(term, "term_id") else next(iter(term))
-    copy = single.copy()
-    copy.canonicalize()
-    return str(copy.term_id)
+    terms = [term] if isinstance(term, cudaq.SpinOperatorTerm) else list(term)
+    if len(terms) != 1:
+        return ""  # CUDA-Q's own method refuses it
+    term = terms[0].copy()
+    term.canonicalize()
+    return str(term.term_id)

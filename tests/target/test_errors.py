@@ -1,0 +1,126 @@
+"""What users read when something cannot work: each message as text, by the public functions."""
+# ruff: noqa: F821 - gates are names of the kernel language
+
+from __future__ import annotations
+
+import cudaq
+import pytest
+
+from cudaq_target import Pasqal, TargetError
+from cudaq_target.emulator import memory
+
+pytestmark = pytest.mark.usefixtures("stock_target")
+
+
+@cudaq.kernel
+def ghz(n: int):
+    q = cudaq.qvector(n)
+    h(q[0])
+    for k in range(n - 1):
+        x.ctrl(q[k], q[k + 1])
+    mz(q)
+
+
+@cudaq.kernel
+def measured_too_early():
+    q = cudaq.qvector(2)
+    h(q[0])
+    mz(q[0])
+    x(q[0])
+
+
+@cudaq.kernel
+def feed_forward():
+    q = cudaq.qvector(2)
+    h(q[0])
+    if mz(q[0]):
+        x(q[1])
+
+
+def line_of(kernel, offset):
+    """Return the line of this file, counted from the kernel's `def`, as messages name it."""
+    first = kernel.kernelFunction.__code__.co_firstlineno  # the decorator's line
+    return first + 1 + offset
+
+
+def message(call, kind):
+    with pytest.raises(TargetError) as caught:
+        call()
+    assert type(caught.value).__name__ == kind
+    return str(caught.value)
+
+
+def test_unknown_keyword():
+    assert message(lambda: cudaq.set_target("pasqal", sed=3), "OptionError") == (
+        "option 'sed': unknown option. Did you mean 'seed'? "
+        "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir"
+    )
+
+
+def test_unknown_device():
+    assert message(lambda: cudaq.set_target("pasqal", device="Fresnel"), "OptionError") == (
+        "device 'Fresnel': no such device. Known: AnalogDevice, DigitalAnalogDevice, MockDevice, "
+        "WeightedAnalogDevice; or give a device file or a pulser device object"
+    )
+
+
+def test_unknown_machine():
+    assert message(lambda: Pasqal(machine="FRESNEL"), "OptionError") == (
+        "machine 'FRESNEL': no such machine in this version. Known: local, qutip"
+    )
+
+
+def test_too_many_qubits():
+    cudaq.set_target("pasqal")
+    assert message(lambda: cudaq.sample(ghz, 200), "DeviceLimitError") == (
+        "a kernel of 200 qubits: DigitalAnalogDevice allows at most 100 atoms. "
+        "Use fewer qubits or a larger device (Pasqal(device=...))."
+    )
+
+
+def test_atoms_too_close():
+    with Pasqal(layout=[[0, 0], [1, 0]]):
+        text = message(lambda: cudaq.sample(ghz, 2), "DeviceLimitError")
+    assert text == (
+        "qubits 0 and 1 are 1.000 µm apart: DigitalAnalogDevice allows no less than 4 µm. "
+        "Spread the sites of Pasqal(layout=...), or leave it out."
+    )
+
+
+def test_mid_circuit_measurement():
+    cudaq.set_target("pasqal")
+    text = message(lambda: cudaq.sample(measured_too_early), "UnsupportedKernelError")
+    assert text == (
+        f"measured_too_early, line {line_of(measured_too_early, 4)}: x after a measurement of "
+        "qubit 0 (mid-circuit measurement) cannot run here: the machine measures all atoms at "
+        "once, at the end of a shot. Measure at the end of the kernel, or split the program into "
+        "kernels and decide in Python between them."
+    )
+
+
+def test_feed_forward():
+    cudaq.set_target("pasqal")
+    text = message(lambda: cudaq.sample(feed_forward), "UnsupportedKernelError")
+    assert text == (
+        f"feed_forward, line {line_of(feed_forward, 4)}: x in a branch that depends on a "
+        "measurement cannot run here: the machine measures all atoms at once, at the end of a "
+        "shot (no mid-circuit measurement with feed-forward). Measure at the end of the kernel, "
+        "or split the program into kernels and decide in Python between them."
+    )
+
+
+def test_analog_only_device():
+    cudaq.set_target("pasqal", device="AnalogDevice")
+    text = message(lambda: cudaq.sample(ghz, 2), "UnsuitableDeviceError")
+    assert text.startswith(
+        "AnalogDevice cannot run gate kernels: it has no local Rydberg channel, "
+        "which entangling gates need. "
+    )
+    assert "for gate kernels use DigitalAnalogDevice" in text
+
+
+def test_too_little_memory(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2**30)
+    cudaq.set_target("pasqal", device="MockDevice")
+    text = message(lambda: cudaq.sample(ghz, 31), "MemoryLimitError")
+    assert text.startswith("emulating 31 qubits needs 48.0 GiB, 1.0 GiB are available. ")
