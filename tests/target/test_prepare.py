@@ -7,13 +7,16 @@ from cudaq_target import native
 from cudaq_target.circuit import Circuit, Gate
 from cudaq_target.errors import Source
 from cudaq_target.native_ops import CPhase
-from tests.target.native_state import native_state
+from tests.target.native_state import circuit_state, native_state
 from tests.target.random_circuits import random_state
+
+
+SOURCE = Source("k")
 
 
 def lowered(amplitudes):
     n_qubits = int(np.log2(len(amplitudes)))
-    prepare = Gate("prepare", tuple(range(n_qubits)), Source("k"), amplitudes=amplitudes)
+    prepare = Gate("prepare", tuple(range(n_qubits)), SOURCE, amplitudes=amplitudes)
     return native.lower(Circuit("k", n_qubits, (prepare,)), ccz=False)
 
 
@@ -64,6 +67,20 @@ def test_sparse_states(seed, n_qubits, n_terms):
     chosen = rng.choice(2**n_qubits, size=min(n_terms, 2**n_qubits), replace=False)
     amplitudes[chosen] = rng.normal(size=chosen.size) + 1j * rng.normal(size=chosen.size)
     n_cphases(amplitudes / np.linalg.norm(amplitudes))
+
+
+def test_some_qubits_among_others():
+    rng = np.random.default_rng(8)
+    amplitudes = random_state(3, rng)
+    gates = (
+        Gate("ry", (1,), SOURCE, params=(0.4,)),
+        Gate("x", (4,), SOURCE, controls=(1,)),
+        Gate("prepare", (3, 0, 2), SOURCE, amplitudes=amplitudes),
+        Gate("ry", (4,), SOURCE, controls=(3,), params=(1.1,)),
+    )
+    circuit = Circuit("k", 5, gates)
+    state = native_state(native.lower(circuit, ccz=False))
+    np.testing.assert_allclose(state, circuit_state(circuit), rtol=0, atol=1e-12)
 
 
 def test_single_precision_amplitudes_are_normalised():
