@@ -10,7 +10,6 @@ from cudaq_target.native_ops import CPhase
 from tests.target.native_state import circuit_state, native_state
 from tests.target.random_circuits import random_state
 
-
 SOURCE = Source("k")
 
 
