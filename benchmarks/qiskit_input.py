@@ -1,4 +1,4 @@
-"""Qiskit circuits as input of the lowering, to compare with Qiskit's own compiler on equal terms."""
+"""Qiskit circuits as input of the lowering, to compare with Qiskit's compiler on equal terms."""
 
 from __future__ import annotations
 

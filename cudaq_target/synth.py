@@ -54,8 +54,8 @@ def write_unitary(writer: MultiControl, wires: Wires, unitary: _Array) -> None:
 
 
 def _write_shannon(writer: MultiControl, wires: Wires, unitary: _Array) -> None:
-    # Only here: the import takes about 0.2 s, and most circuits never come here. The synthesis takes
-    # 3 / 8 / 30 ms for 3 / 4 / 5 qubits.
+    # Only here: the import takes about 0.2 s, and most circuits never come here. The synthesis
+    # takes 3 / 8 / 30 ms for 3 / 4 / 5 qubits.
     from qiskit.quantum_info import Operator  # noqa: PLC0415
     from qiskit.synthesis import qs_decomposition  # noqa: PLC0415
 
