@@ -44,9 +44,10 @@ def main(name: str, quick: bool = False, json: bool = False, output: Path | None
 
 def measure(name: str, quick: bool) -> Report:
     """Run all rows of a benchmark."""
+    facts = machine_facts()  # before the load is our own
     rows = tuple(import_module(f"benchmarks.{name}").rows(quick))
     command = ["python", "-m", "benchmarks.run", name, *(["--quick"] if quick else [])]
-    return Report(name, rows, shlex.join(command), machine_facts())
+    return Report(name, rows, shlex.join(command), facts)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
