@@ -33,7 +33,7 @@ LAUNCHES = (
 )
 ANALOG = ("evolve", "evolve_async")
 # These look at a kernel without running it; CUDA-Q does that on a simulator only.
-INSPECTIONS = ("draw", "get_unitary", "estimate", "estimate_resources")
+INSPECTIONS = ("draw", "get_unitary", "estimate", "estimate_resources", "dem_from_kernel")
 Value = TypeVar("Value")
 _MARK = "__cudaq_target_original__"
 
