@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from cudaq_target.errors import Source, UnsupportedKernelError
 from cudaq_target.interpret import calls, control, memory, quantum
 from cudaq_target.interpret.control import compiled_function
 from cudaq_target.interpret.effects import allocations
+from cudaq_target.interpret.values import MeasurementDependenceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,4 +36,12 @@ def execute(form: KernelForm, arguments: Sequence[Any], machine: Machine) -> tup
     """
     for slot, n_qubits in allocations(form, arguments):
         machine.reserve((form.entry, slot), n_qubits)
-    return compiled_function(form, form.entry, BUILDERS).run(machine, arguments)
+    try:
+        return compiled_function(form, form.entry, BUILDERS).run(machine, arguments)
+    except MeasurementDependenceError:
+        raise UnsupportedKernelError(
+            Source(form.kernel, None, form.entry_function.file),
+            "quantum code that depends on a measurement",
+            "the machine measures all atoms at once, at the end of a shot",
+            "Measure at the end of the kernel, or decide in Python between two kernels.",
+        ) from None

@@ -8,7 +8,13 @@ from cudaq_target.errors import UnsupportedKernelError
 from cudaq_target.interpret.code import getter
 from cudaq_target.interpret.control import compiled_function
 from cudaq_target.interpret.quantum import qubits_of
-from cudaq_target.interpret.values import UNKNOWN, Closure, value_of_cell
+from cudaq_target.interpret.values import (
+    UNKNOWN,
+    Closure,
+    MeasurementDependenceError,
+    forget,
+    value_of_cell,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,8 +71,8 @@ def _copy_vector(origin: Any, count: int, width: int) -> Any:
     return [_copied(cell) for cell in origin[0][start : start + count]], 0
 
 
-def _refuse_size(*_: Any) -> None:
-    raise ValueError("a register of the wrong size was passed to a custom operation")
+def _refuse_size(expected: int, found: int) -> None:
+    raise ValueError(f"a custom operation on {expected} qubits that is given {found}")
 
 
 C_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -77,6 +83,7 @@ C_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "llvm.memset.p0.i64": _fill_bytes,
     "__nvqpp_vectorCopyCtor": _copy_vector,
     "__nvqpp_cleanup_arrays": lambda: None,
+    "__nvqpp_customop_size_error": _refuse_size,
 }
 """What the functions do that the compiler calls but does not define."""
 
@@ -105,7 +112,16 @@ def _call(compiler: FunctionCompiler, operation: Operation) -> Step:
                 "only code written in Python is known to this target",
                 "Write it as a @cudaq.kernel.",
             )
-        value = c_function(*read(frame))
+        try:
+            value = c_function(*read(frame))
+        except MeasurementDependenceError:
+            value = UNKNOWN
+            for argument in read(frame):
+                forget(argument)
+        except ValueError as problem:
+            raise UnsupportedKernelError(
+                source, str(problem), "the numbers differ", "Check the arguments of the kernel."
+            ) from None
         for slot in results:
             frame[slot] = value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from cudaq_target.errors import UnsupportedKernelError
 from cudaq_target.interpret.arithmetic import conversion, rounder
 from cudaq_target.interpret.values import (
     UNKNOWN,
@@ -18,6 +19,7 @@ from cudaq_target.interpret.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cudaq_target.errors import Source
     from cudaq_target.interpret.code import FunctionCompiler, Step
     from cudaq_target.interpret.form import Operation
     from cudaq_target.interpret.types import Type
@@ -33,7 +35,10 @@ def _alloca(compiler: FunctionCompiler, operation: Operation) -> Step:
         (count,) = operation.operands
 
         def allocate_many(frame: list[Any]) -> None:
-            frame[result] = ([empty_cell(kind) for _ in range(frame[count])], 0)
+            try:
+                frame[result] = ([empty_cell(kind) for _ in range(frame[count])], 0)
+            except MeasurementDependenceError:
+                frame[result] = UNKNOWN
 
         return allocate_many
     if kind.kind == "array":
@@ -49,8 +54,17 @@ def _alloca(compiler: FunctionCompiler, operation: Operation) -> Step:
     return allocate
 
 
+def _out_of_range(source: Source, pointer: Any) -> UnsupportedKernelError:
+    return UnsupportedKernelError(
+        source,
+        f"element {pointer[1]} of a list",
+        f"the list has {len(pointer[0])} elements",
+        "Check the indices and the length of the arguments.",
+    )
+
+
 def _load(compiler: FunctionCompiler, operation: Operation) -> Step:
-    del compiler
+    source = compiler.source(operation)
     (pointer,), (result,) = operation.operands, operation.results
     kind = operation.result_types[0]
     length = kind.length if kind.kind == "array" else None
@@ -58,7 +72,11 @@ def _load(compiler: FunctionCompiler, operation: Operation) -> Step:
     def load(frame: list[Any]) -> None:
         try:
             cells, offset = frame[pointer]
+            if offset < 0:
+                raise _out_of_range(source, frame[pointer])
             frame[result] = cells[offset]
+        except IndexError:
+            raise _out_of_range(source, frame[pointer]) from None
         except (MeasurementDependenceError, TypeError):
             frame[result] = _unknown_or_raise(frame[pointer])
 
@@ -67,6 +85,8 @@ def _load(compiler: FunctionCompiler, operation: Operation) -> Step:
             cells, offset = frame[pointer]
             cell = cells[offset] if length is None else cells[offset : offset + length]
             frame[result] = value_of_cell(cell)
+        except IndexError:
+            raise _out_of_range(source, frame[pointer]) from None
         except (MeasurementDependenceError, TypeError):
             frame[result] = _unknown_or_raise(frame[pointer])
 
@@ -91,10 +111,14 @@ def _store(compiler: FunctionCompiler, operation: Operation) -> Step:
         try:
             cells, offset = frame[pointer]
             content = cell_of_value(kind, frame[value]) if aggregate else frame[value]
+            if offset < 0:
+                raise _out_of_range(source, frame[pointer])
             if length is None:
                 cells[offset] = content
             else:
                 cells[offset : offset + length] = content
+        except IndexError:
+            raise _out_of_range(source, frame[pointer]) from None
         except (MeasurementDependenceError, TypeError):
             _unknown_or_raise(frame[pointer])
             if frame[pointer] is UNKNOWN:
@@ -128,6 +152,14 @@ def _compute_ptr(compiler: FunctionCompiler, operation: Operation) -> Step:
     path = [first, *rest]
 
     def walk(frame: list[Any]) -> None:
+        try:
+            frame[result] = follow(frame)
+        except MeasurementDependenceError:
+            frame[result] = UNKNOWN
+
+    def follow(frame: list[Any]) -> Any:
+        if frame[base] is UNKNOWN:
+            return UNKNOWN
         cells, offset = frame[base]
         current = kind
         for is_slot, index in path:
@@ -139,7 +171,7 @@ def _compute_ptr(compiler: FunctionCompiler, operation: Operation) -> Step:
             current = _member(current, (is_slot, index))
             if current.kind == "array":
                 cells, offset = cells[offset], 0
-        frame[result] = (cells, offset)
+        return cells, offset
 
     return walk
 

@@ -415,7 +415,18 @@ _REFUSED: Final = {
         "the noise of a machine is what it is",
         "Give the emulator a noise model: Pasqal(noise=...).",
     ),
-    "qec.detector": ("cudaq.detector", "detectors need mid-circuit measurements", _MEASURE_LAST),
+    **{
+        f"qec.{name}": (
+            f"cudaq.{called}",
+            "detector error models describe circuits with measurements in between",
+            "Compute it in Python from the measured bits.",
+        )
+        for name, called in (
+            ("detector", "detector"),
+            ("pair_detectors", "detectors"),
+            ("observable", "logical_observable"),
+        )
+    },
 }
 
 

@@ -1,5 +1,5 @@
 """Kernels of the corpus: measurements, and classical code that follows them."""
-# ruff: noqa: F821, F841
+# ruff: noqa: F821, F841, RET504
 
 from dataclasses import dataclass
 
