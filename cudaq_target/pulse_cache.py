@@ -6,6 +6,7 @@ reported once as a warning, and pulses are then solved anew.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sqlite3
@@ -25,12 +26,16 @@ _LOG = logging.getLogger("cudaq_target.pulse_cache")
 DIRECTORY_VARIABLE = "CUDAQ_TARGET_CACHE_DIR"
 OFF = "off"
 MAX_ROWS = 200_000
+_BATCH = 256
 # Raise the number whenever a solver changes: stored failures would hide what it now finds.
-_FILE_NAME = "pulses-2.sqlite"
+_FILE_NAME = "pulses-3.sqlite"
 
 
 class PulseCache:
     """A persistent map from a text key to a tuple of numbers.
+
+    New values are kept in memory and written in batches: variational loops ask for new angles at
+    every step and must not wait for the disk each time.
 
     Args:
         path: The database file, made on first use; None keeps nothing on disk.
@@ -39,14 +44,19 @@ class PulseCache:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
-        self._owner_pid = 0
+        self._inherited: sqlite3.Connection | None = None
+        self._owner_pid = os.getpid()
         self._usable = path is not None
-        self._full = False
+        self._n_rows = 0
+        self._unwritten: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> tuple[float, ...] | None:
         """Return the numbers stored under a key (an empty tuple is a value), or None."""
         with self._lock:
+            value = self._unwritten.get(key)
+            if value is not None:
+                return _unpack(value)
             connection = self._open()
             if connection is None:
                 return None
@@ -58,56 +68,68 @@ class PulseCache:
                 return None
 
     def put(self, key: str, values: tuple[float, ...]) -> None:
-        """Store numbers under a key."""
+        """Store numbers under a key, on disk at the latest when the cache is closed."""
         with self._lock:
-            connection = self._open()
-            if connection is None or self._full:
+            if not self._usable or self._n_rows >= MAX_ROWS:
                 return
-            try:
-                connection.execute(
-                    "INSERT OR REPLACE INTO pulse VALUES (?, ?)",
-                    (key, struct.pack(f"<{len(values)}d", *values)),
-                )
-            except sqlite3.Error as error:
-                self._give_up(error)
+            self._unwritten[key] = struct.pack(f"<{len(values)}d", *values)
+            if len(self._unwritten) >= _BATCH:
+                self._write()
 
     def close(self) -> None:
-        """Close the file; the next access opens it again."""
+        """Write what is left and close the file; the next access opens it again."""
         with self._lock:
-            if self._connection is not None and self._owner_pid == os.getpid():
+            self._write()
+            if self._connection is not None:
                 self._connection.close()
             self._connection = None
 
+    def _write(self) -> None:
+        connection = self._open()
+        if connection is None or not self._unwritten:
+            return
+        try:
+            with connection:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO pulse VALUES (?, ?)", self._unwritten.items()
+                )
+        except sqlite3.OperationalError as error:
+            # Another process holds the file for longer than the time-out: not worth a complaint.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                self._give_up(error)
+        except sqlite3.Error as error:
+            self._give_up(error)
+        self._n_rows += len(self._unwritten)
+        self._unwritten.clear()
+
     def _open(self) -> sqlite3.Connection | None:
-        if not self._usable or self.path is None:
-            return None
-        # SQLite connections must not cross a fork.
-        if self._connection is None or self._owner_pid != os.getpid():
+        if self._owner_pid != os.getpid():
+            # A connection must neither be used nor closed in the child of a fork.
+            self._inherited, self._connection = self._connection, None
+            self._owner_pid = os.getpid()
+        if self._connection is None and self._usable and self.path is not None:
             try:
                 self._connection = self._connect(self.path)
-                self._owner_pid = os.getpid()
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
         return self._connection
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            path, timeout=1.0, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
         try:
             # Losing the cache in a power cut is fine, waiting for the disk at every pulse is not.
             # A truncated journal works on network file systems, a write-ahead log does not.
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("PRAGMA journal_mode = TRUNCATE")
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS pulse (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS pulse (key TEXT PRIMARY KEY, value BLOB)"
             )
-            (n_rows,) = connection.execute("SELECT count(*) FROM pulse").fetchone()
+            (newest,) = connection.execute("SELECT max(rowid) FROM pulse").fetchone()
         except sqlite3.Error:
             connection.close()
             raise
-        self._full = n_rows >= MAX_ROWS
+        self._n_rows = newest or 0
         return connection
 
     def _give_up(self, error: Exception) -> None:
@@ -123,6 +145,7 @@ class PulseCache:
             self._connection.close()
         self._connection = None
         self._usable = False
+        self._unwritten.clear()
 
 
 def default_cache() -> PulseCache:
@@ -155,11 +178,13 @@ _directory: ContextVar[str | None] = ContextVar("directory", default=None)
 def _cache_in(directory: str) -> PulseCache:
     if directory == OFF:
         return PulseCache(None)
-    if directory:
-        return PulseCache(Path(directory) / _FILE_NAME)
-    import platformdirs  # noqa: PLC0415
+    if not directory:
+        import platformdirs  # noqa: PLC0415
 
-    return PulseCache(Path(platformdirs.user_cache_dir("cudaq-target", False)) / _FILE_NAME)
+        directory = platformdirs.user_cache_dir("cudaq-target", appauthor=False)
+    made = PulseCache(Path(directory) / _FILE_NAME)
+    atexit.register(made.close)
+    return made
 
 
 def _unpack(value: bytes) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 import dataclasses
 import logging
 import math
+import os
 import sqlite3
 import subprocess
 import sys
@@ -13,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
-from cudaq_target import pulses
+from cudaq_target import pulse_cache, pulses
 from cudaq_target.device import interaction_rad_per_us, resolve
 from cudaq_target.errors import DeviceLimitError, PulseNotFoundError
-from cudaq_target.pulse_cache import PulseCache
+from cudaq_target.pulse_cache import PulseCache, default_cache
 from tests.target import programs
 from tests.target.emulator_oracle import final_state
 
@@ -147,11 +148,14 @@ class TestCache:
         assert cache.get("key") is None
         cache.put("key", values)
         cache.put("none", ())
+        assert cache.get("key") == values
         cache.close()
         assert cache.get("key") == values
         again = PulseCache(tmp_path / "deep" / "pulses.sqlite")
         assert again.get("key") == values
         assert again.get("none") == ()
+        again.close()
+        cache.close()
 
     def test_a_pulse_from_disk_is_the_same_pulse(self, tmp_path, monkeypatch):
         monkeypatch.setenv("CUDAQ_TARGET_CACHE_DIR", str(tmp_path))
@@ -160,7 +164,9 @@ class TestCache:
         solved = pulses.cphase_pulse(DAD, v, 0.77)
         pulses._solved.cache_clear()
         monkeypatch.setattr(pulses, "_solve", None)
+        default_cache().close()
         loaded = pulses.cphase_pulse(DAD, v, 0.77)
+        default_cache().close()
         assert loaded is not solved
         for name in ("durations_ns", "rabi_rad_per_us", "detuning_rad_per_us"):
             assert np.array_equal(getattr(loaded.pulse, name), getattr(solved.pulse, name))
@@ -175,6 +181,7 @@ class TestCache:
             assert cache.get("key") is None
             cache.put("key", (1.0,))
             assert cache.get("key") is None
+            cache.close()
         (record,) = caplog.records
         assert "is not usable (file is not a database); pulses are solved anew" in record.message
 
@@ -194,6 +201,8 @@ class TestCache:
         (tmp_path / "file").write_text("in the way")
         cache = PulseCache(tmp_path / "file" / "pulses.sqlite")
         cache.put("key", (1.0,))
+        assert cache.get("key") == (1.0,)
+        cache.close()
         assert cache.get("key") is None
         assert "set CUDAQ_TARGET_CACHE_DIR to a writable directory" in caplog.text
 
@@ -215,6 +224,35 @@ class TestCache:
             assert all(pool.map(_write_many, [(path, first) for first in (0, 100, 200)]))
         cache = PulseCache(path)
         assert all(cache.get(f"key {k}") == (float(k),) for k in range(300))
+        cache.close()
+
+    def test_values_of_a_full_cache_are_not_kept(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(pulse_cache, "MAX_ROWS", 3)
+        cache = PulseCache(tmp_path / "pulses.sqlite")
+        for k in range(10):
+            cache.put(f"key {k}", (1.0,))
+            cache.close()
+        kept = [k for k in range(10) if cache.get(f"key {k}")]
+        cache.close()
+        assert kept == [0, 1, 2]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_a_forked_child_opens_its_own_connection(self, tmp_path):
+        cache = PulseCache(tmp_path / "pulses.sqlite")
+        cache.put("parent", (1.0,))
+        cache.close()
+        assert cache.get("parent") == (1.0,)
+        code = (
+            "import os, sys; from pathlib import Path; "
+            "from cudaq_target.pulse_cache import PulseCache; "
+            "cache = PulseCache(Path(sys.argv[1])); assert cache.get('parent') == (1.0,); "
+            "pid = os.fork()\n"
+            "if pid == 0:\n"
+            "    cache.put('child', (2.0,)); cache.close(); os._exit(0)\n"
+            "os.waitpid(pid, 0); assert cache.get('child') == (2.0,); cache.close()"
+        )
+        subprocess.run([sys.executable, "-c", code, str(cache.path)], check=True)
+        cache.close()
 
 
 def _write_many(job):
@@ -222,4 +260,5 @@ def _write_many(job):
     cache = PulseCache(path)
     for k in range(first, first + 100):
         cache.put(f"key {k}", (float(k),))
+    cache.close()
     return True
