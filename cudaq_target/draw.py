@@ -134,7 +134,7 @@ def _saved(figure: Figure, path: str | Path | None) -> Figure:
 
 
 def _width_in(timeline: PulseProgram) -> float:
-    return min(max(10.0, 5.0 + 1.8e-3 * timeline.duration_ns), 22.0)
+    return min(max(10.8, 5.0 + 1.8e-3 * timeline.duration_ns), 22.0)
 
 
 def _height_in(n_atoms: int) -> float:
