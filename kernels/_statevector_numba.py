@@ -226,49 +226,45 @@ def diagonal(
 
 @_loop
 def _conditional_range(
-    out: Array, state: Array, matrices: Array, controls: Array, stride: int, lo: int, hi: int
+    out: Array, state: Array, matrices: Array, left: Array, right: Array, lo: int, hi: int
 ) -> None:
     n_out, n_in = matrices.shape[1], matrices.shape[2]
-    for rest in range(lo, hi):
-        above = rest // stride
-        below = rest - above * stride
-        base_in = above * n_in * stride + below
-        base_out = above * n_out * stride + below
-        pattern = 0
-        for k in range(controls.shape[0]):
-            digit = (base_in // controls[k, 0]) % controls[k, 1]
-            pattern = 2 * pattern + (1 if digit == controls[k, 2] else 0)
-        for i in range(n_out):
-            total = matrices[pattern, i, 0] * state[base_in]
-            for j in range(1, n_in):
-                total += matrices[pattern, i, j] * state[base_in + j * stride]
-            out[base_out + i * stride] = total
+    stride = right.size
+    for above in range(lo, hi):
+        for below in range(stride):
+            base_in = above * n_in * stride + below
+            base_out = above * n_out * stride + below
+            pattern = left[above] + right[below]
+            for i in range(n_out):
+                total = matrices[pattern, i, 0] * state[base_in]
+                for j in range(1, n_in):
+                    total += matrices[pattern, i, j] * state[base_in + j * stride]
+                out[base_out + i * stride] = total
 
 
 @_parallel
 def _conditional_parallel(
-    out: Array, state: Array, matrices: Array, controls: Array, stride: int, n_tasks: int
+    out: Array, state: Array, matrices: Array, left: Array, right: Array, n_tasks: int
 ) -> None:
-    size = state.size // matrices.shape[2]
     for task in prange(n_tasks):
-        lo = size * task // n_tasks
-        hi = size * (task + 1) // n_tasks
-        _conditional_range(out, state, matrices, controls, stride, lo, hi)
+        lo = left.size * task // n_tasks
+        hi = left.size * (task + 1) // n_tasks
+        _conditional_range(out, state, matrices, left, right, lo, hi)
 
 
 def conditional(
     out: Array,
     state: Array,
     matrices: Array,
-    controls: Array,
-    stride: int,
+    left: Array,
+    right: Array,
     n_tasks: int,
     threads: int | None,
 ) -> None:
-    """Apply to one site the matrix of the pattern of its controls."""
-    args = (out, state, matrices, controls, stride)
+    """Apply to one site the matrix of the pattern of the sites to its left and right."""
+    args = (out, state, matrices, left, right)
     if n_tasks == 1:
-        _conditional_range(*args, 0, state.size // matrices.shape[2])
+        _conditional_range(*args, 0, left.size)
     else:
         _with_threads(threads, _conditional_parallel, *args, n_tasks)
 

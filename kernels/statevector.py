@@ -29,6 +29,9 @@ Backend = Literal["numpy", "cpu"]
 COMPILED_FROM_SIZE = 1 << 15
 """Amplitudes from which the compiled kernels win over NumPy, loading them included."""
 
+CONDITIONAL_COMPILED_FROM_SIZE = 1 << 9
+"""The same for `apply_conditional`, which NumPy can only do through large temporaries."""
+
 PARALLEL_FROM_SIZE = 1 << 14
 """Amplitudes from which several threads win over one."""
 
@@ -275,27 +278,35 @@ def apply_conditional(
     out_dim = matrices.shape[1]
     new_dims = [*dims[:site], out_dim, *dims[site + 1 :]]
     out = np.empty(prod(new_dims), dtype=state.dtype)
-    if choose_backend(backend, state.size) == "cpu":
-        # Digits of the controls are read off the old index, whose stride does not change with site.
-        table = np.array(
-            [(prod(dims[s + 1 :]), dims[s], level) for s, level in controls], dtype=np.int64
-        ).reshape(-1, 3)
-        matrices = np.ascontiguousarray(matrices, dtype=state.dtype)
-        stride = prod(dims[site + 1 :])
-        n_tasks = _n_tasks(out.size, threads)
-        _compiled().conditional(out, state, matrices, table, stride, n_tasks, threads)
-        return out
     stride = prod(dims[site + 1 :])
+    marked = dict(controls)
+    weight = {control: 1 << k for k, (control, _) in enumerate(reversed(controls))}
+    left = _pattern_of(dims, range(site), marked, weight)
+    right = _pattern_of(dims, range(site + 1, len(dims)), marked, weight)
+    if backend is None and state.size >= CONDITIONAL_COMPILED_FROM_SIZE and numba_compiles():
+        backend = "cpu"
+    if choose_backend(backend, state.size) == "cpu":
+        matrices = np.ascontiguousarray(matrices, dtype=state.dtype)
+        n_tasks = _n_tasks(out.size, threads)
+        _compiled().conditional(out, state, matrices, left, right, n_tasks, threads)
+        return out
+    chosen = matrices.astype(state.dtype, copy=False)[left[:, None] + right]
     old = state.reshape(-1, dims[site], stride)
-    # Index, in the old state, of every setting of the other sites with `site` in its level 0.
-    base = np.arange(old.shape[0])[:, None] * (dims[site] * stride) + np.arange(stride)
-    pattern = np.zeros(base.shape, dtype=np.int64)
-    for control, level in controls:
-        digit = base // prod(dims[control + 1 :]) % dims[control]
-        pattern = 2 * pattern + (digit == level)
-    chosen = matrices.astype(state.dtype, copy=False)[pattern]
     np.einsum("arij,ajr->air", chosen, old, out=out.reshape(-1, out_dim, stride))
     return out
+
+
+def _pattern_of(
+    dims: Sequence[int], sites: Sequence[int], marked: dict[int, int], weight: dict[int, int]
+) -> NDArray[np.int64]:
+    """Sum of the weights of the controls in their marked level, for every setting of `sites`."""
+    pattern = np.zeros(1, dtype=np.int64)
+    for site in sites:
+        bit = np.zeros(dims[site], dtype=np.int64)
+        if site in marked:
+            bit[marked[site]] = weight[site]
+        pattern = np.add.outer(pattern, bit).reshape(-1)
+    return pattern
 
 
 def rotate_qubits(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,8 +43,8 @@ MAX_DRIVEN_ATOMS = 3
 MAX_DENSE_ATOMS = 5
 """Atoms, driven together or in r near them, that one dense cluster operator may join."""
 
-MAX_FUSED_NEIGHBOURS = 2
-"""Atoms in r near a single driven atom up to which its operator is a dense block to be fused."""
+MAX_DENSE_ROWS = 16
+"""Rows of a dense operator or fused block; beyond, conditional operators and more passes win."""
 
 _CACHE_ENTRIES = 4096
 
@@ -113,6 +114,12 @@ def jump_operator(atom: int, levels: Levels) -> LevelOperator:
     return LevelOperator((atom,), ((G,),), row)
 
 
+def projector(atom: int, levels: Levels, kept: Levels) -> LevelOperator:
+    """Keep some of the levels of one atom."""
+    rows = np.array([[1.0 if own == level else 0.0 for own in levels] for level in kept])
+    return LevelOperator((atom,), (kept,), rows.astype(np.complex128))
+
+
 def _kept(rows: NDArray[np.complex128]) -> Levels:
     """Levels that some allowed input populates; rows of `rows` are levels 0, 1, 2."""
     population = np.square(np.abs(rows)).reshape(3, -1).sum(axis=1)
@@ -145,7 +152,7 @@ def single_drive_operator(
         A dense operator that can be fused while few atoms are near, else a conditional one.
     """
     atoms = (drive.atom, *near)
-    if len(near) > MAX_FUSED_NEIGHBOURS:
+    if 3 * prod(len(levels) for levels in in_levels[1:]) > MAX_DENSE_ROWS:
         blocks = _pattern_blocks(drive, couplings, phases, decay)[:, :, in_levels[0]]
         out = _kept(blocks.transpose(1, 0, 2))
         return ConditionalOperator(drive.atom, near, out, blocks[:, list(out)])

@@ -43,10 +43,8 @@ def two_level(
     >>> bool(np.allclose(two_level(np.pi, 0.0, 0.0, 1000.0), [[0, -1j], [-1j, 0]]))
     True
     """
-    rabi, detuning, phase, duration = np.broadcast_arrays(
-        rabi_rad_per_us, detuning_rad_per_us, phase_rad, duration_ns
-    )
-    half_us = 0.5 * US_PER_NS * duration
+    rabi, detuning = np.asarray(rabi_rad_per_us), np.asarray(detuning_rad_per_us)
+    phase, half_us = np.asarray(phase_rad), np.asarray(duration_ns) * (0.5 * US_PER_NS)
     angle = np.sqrt(rabi**2 + detuning**2) * half_us
     turn = np.exp(1j * detuning * half_us)
     # sin(W t/2)/W without a division by zero: np.sinc(x) = sin(πx)/(πx).
@@ -54,7 +52,8 @@ def two_level(
     cosine = np.cos(angle)
     tilt = 1j * detuning * slope
     hop = -1j * rabi * slope
-    result = np.empty((*angle.shape, 2, 2), dtype=np.complex128)
+    shape = np.broadcast_shapes(angle.shape, phase.shape)
+    result = np.empty((*shape, 2, 2), dtype=np.complex128)
     result[..., 0, 0] = turn * (cosine - tilt)
     result[..., 1, 1] = turn * (cosine + tilt)
     result[..., 0, 1] = turn * hop * np.exp(-1j * phase)

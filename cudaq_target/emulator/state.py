@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cudaq_target.emulator.levels import ConditionalOperator, R
+from cudaq_target.emulator.levels import MAX_DENSE_ROWS, ConditionalOperator, R, projector
 from cudaq_target.emulator.memory import require_bytes
 from cudaq_target.kernels import statevector
 
@@ -166,6 +166,23 @@ class LevelState:
         """Multiply all amplitudes by a number."""
         self._amplitudes *= factor
 
+    def measure_r(self, atom: int, uniform: float) -> None:
+        """Measure whether an atom is in r; the norm stays what it was.
+
+        Args:
+            atom: The atom.
+            uniform: Random number in [0, 1) that decides.
+        """
+        populations = self.populations(atom)
+        share = populations.pop(R, 0.0)
+        total = share + sum(populations.values())
+        if share <= 0.0 or not populations:
+            return
+        found = uniform * total < share
+        kept = (R,) if found else tuple(populations)
+        self.apply(projector(atom, self.levels[atom], kept))
+        self.scale(float(np.sqrt(total / (share if found else total - share))))
+
     def norm_squared(self) -> float:
         """Return the squared norm of the state."""
         self.flush()
@@ -182,7 +199,7 @@ class LevelState:
                 touched.append(block)
         union = wanted.union(*(block.atoms for block in touched))
         # Give up the block that brings most atoms from outside until the rest fits together.
-        while len(union) > self._max_block_atoms and touched:
+        while touched and not self._fits(union):
             largest = max(touched, key=lambda block: len(set(block.atoms) - wanted))
             if set(largest.atoms) <= wanted:
                 break
@@ -203,12 +220,18 @@ class LevelState:
             pending[atom] = home
         return home
 
+    def _fits(self, atoms: set[int]) -> bool:
+        """Whether one block may hold these atoms: few of them, and few levels in all."""
+        if len(atoms) > self._max_block_atoms:
+            return False
+        return prod(len(self.levels[atom]) for atom in atoms) <= MAX_DENSE_ROWS
+
     def flush(self) -> None:
         """Apply every pending block, small ones joined first."""
         blocks: list[Block] = []
         for block in dict.fromkeys(self._pending.values()):
             partner = next(
-                (b for b in blocks if len(b.atoms) + len(block.atoms) <= self._max_block_atoms),
+                (b for b in blocks if self._fits({*b.atoms, *block.atoms})),
                 None,
             )
             if partner is None:

@@ -215,6 +215,9 @@ def _sample_run(
     executed = nz.disturb(program, noise, run.drawn)
     flips = tuple(flip for flip in run.flips if not run.drawn.missing[flip.atom])
     trajectory = _Trajectory(executed, noise, flips, threads)
+    # Whether a jump comes was decided without early measurements where it is sure to come.
+    if len(run.shots) == 1 and not surely_jumps:
+        trajectory.measure_early(rng)
     # Most runs see no jump; only those that do pay for looking where it happens.
     result = None if surely_jumps else trajectory.run_quietly()
     if result is None or run.threshold >= result.norm_squared:
@@ -235,6 +238,28 @@ class _Trajectory:
         )
         self._steps = _cut(steps_of(program), flips)
         self._threads = threads
+        self._measurements: dict[int, tuple[float, float]] = {}
+
+    def measure_early(self, rng: np.random.Generator) -> None:
+        """Measure r of every atom right after its last Rydberg pulse.
+
+        Nothing later moves population into or out of r but a decay, so the shot is drawn from the
+        same distribution, and what a noisy pulse leaves behind no longer costs a third level. For
+        runs of one shot only: several shots would share the outcome.
+        """
+        for slot in self._program.slots:
+            if slot.beam == "rydberg":
+                end, uniform = self._measurements.get(slot.atom, (0.0, rng.random()))
+                self._measurements[slot.atom] = (max(end, slot.end_ns), uniform)
+
+    def _measure(self, state: LevelState, interactions: Interactions, step: Step | Flip) -> None:
+        if isinstance(step, Window) and self._measurements:
+            for drive in step.drives:
+                end, uniform = self._measurements[drive.atom]
+                if step.end_ns >= end:
+                    # Losses of other atoms weigh the outcomes, so they cannot wait any longer.
+                    interactions.settle_losses(state)
+                    state.measure_r(drive.atom, uniform)
 
     def _start(self) -> LevelState:
         return LevelState(
@@ -255,6 +280,7 @@ class _Trajectory:
                 state.apply(lv.rotation_operator(atom, state.levels[atom], next(rotations)))
             else:
                 _apply(state, interactions, step)
+                self._measure(state, interactions, step)
         interactions.settle_losses(state)
         return finish(state, self._program)
 
@@ -284,6 +310,7 @@ class _Trajectory:
             _apply(state, interactions, step)
             interactions.settle_losses(state)
             if state.norm_squared() > threshold:
+                self._measure(state, interactions, step)
                 continue
             (state, interactions), moment = _meet(before, step, threshold)
             atom = _fall(state, interactions, rng)

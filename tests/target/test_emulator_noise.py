@@ -49,7 +49,7 @@ def assert_drawn_from(bits, probabilities):
     assert chi2.sf(statistic, seen.sum() - 1) > 6e-7
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(
     "rates",
     [
@@ -68,7 +68,7 @@ def test_trajectories_average_to_the_lindblad_equation(seed, rates):
         dephasing_rate=rates.get("dephasing", 0.0),
         hyperfine_dephasing_rate=rates.get("hyperfine", 0.0),
     )
-    bits = LocalMachine().sample(program, 1500, noise=model, rng=rng)
+    bits = LocalMachine().sample(program, 1000, noise=model, rng=rng)
     assert_drawn_from(bits, oracle.bit_probabilities(program, **rates))
 
 
