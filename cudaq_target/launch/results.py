@@ -15,7 +15,7 @@ import cudaq
 from cudaq_target.shots import Shots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 _LOG = logging.getLogger(__name__)
 GLOBAL = "__global__"
@@ -157,37 +157,6 @@ def observe_result(
     result = PasqalObserveResult(value, operator, table)
     result.term_values, result.table = dict(term_values), table
     return result
-
-
-def registers_of(
-    measured: Iterable[tuple[int, str]], n_qubits: int, *, explicit: bool
-) -> dict[str, tuple[int, ...]]:
-    """Say which bits form which register, by CUDA-Q's rules.
-
-    Args:
-        measured: Qubit and register name (or "") of each measurement, in program order.
-        n_qubits: Number of kernel qubits.
-        explicit: Concatenate all measurements in the order of execution, in one register.
-
-    Returns:
-        `__global__`: each measured qubit once, in qubit order (all qubits if none was measured);
-        then each named register, in the order of its measurements.
-
-    >>> registers_of([(2, "b"), (0, "")], 3, explicit=False)
-    {'__global__': (0, 2), 'b': (2,)}
-    >>> registers_of([(2, "b"), (0, "")], 3, explicit=True)
-    {'__global__': (2, 0)}
-    """
-    events = list(measured)
-    if explicit:
-        return {GLOBAL: tuple(qubit for qubit, _ in events)}
-    if not events:
-        return {GLOBAL: tuple(range(n_qubits))}
-    registers: dict[str, tuple[int, ...]] = {GLOBAL: tuple(sorted({qubit for qubit, _ in events}))}
-    for qubit, name in events:
-        if name:
-            registers[name] = (*registers.get(name, ()), qubit)
-    return registers
 
 
 def _term_id(term: Any) -> str:  # noqa: ANN401 - a term, or an operator of one term

@@ -11,7 +11,8 @@ from cudaq.runtime import sample as stock
 from cudaq_target.errors import OptionError
 from cudaq_target.launch import future, kernels
 from cudaq_target.launch.arguments import refuse_noise_model, refuse_qpu, shots_or
-from cudaq_target.launch.results import registers_of, sample_result
+from cudaq_target.launch.results import sample_result
+from cudaq_target.readout import readout_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,8 +103,7 @@ def counted(
             f"kernel {circuit.kernel} measures nothing",
             "Measure qubits in the kernel, or leave the option out",
         )
-    measured = ((event.qubit, event.register) for event in circuit.measurements)
-    registers = registers_of(measured, circuit.n_qubits, explicit=explicit)
+    registers = readout_order(circuit, explicit=explicit)
     rng = session.generator()
 
     def work() -> PasqalSampleResult:

@@ -15,7 +15,6 @@ from cudaq_target.errors import OptionError
 from cudaq_target.launch.results import (
     encode,
     observe_result,
-    registers_of,
     sample_result,
 )
 from cudaq_target.shots import Shots, shots_of
@@ -90,17 +89,6 @@ def test_shots_of_a_foreign_result_are_refused():
 def test_shots_become_a_result():
     result = Shots.from_bits(BITS).to_sample_result()
     assert dict(result.items()) == {"100": 2, "101": 1}
-
-
-def test_registers_follow_the_rules_of_cudaq():
-    assert registers_of([], 2, explicit=False) == {"__global__": (0, 1)}
-    measured = [(2, "a"), (0, ""), (1, "a"), (0, "b")]
-    assert registers_of(measured, 4, explicit=False) == {
-        "__global__": (0, 1, 2),
-        "a": (2, 1),
-        "b": (0,),
-    }
-    assert registers_of(measured, 4, explicit=True) == {"__global__": (2, 0, 1, 0)}
 
 
 def canonical(operator):

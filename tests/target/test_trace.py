@@ -28,8 +28,6 @@ UNMEASURED = [case for case in SAMPLED if case.name in ("helper_qubits", "untouc
 def stock_simulator():
     cudaq.set_target("qpp-cpu")
     cudaq.set_random_seed(7)
-    yield
-    cudaq.reset_target()
 
 
 def circuit_of(case):
