@@ -59,6 +59,11 @@ class Options:
     threads: int | None = None
     cache_dir: str | None = None
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether there is a noise model that does something."""
+        return self.noise is not None and bool(self.noise.noise_types)
+
 
 def resolve(
     given: Mapping[str, object],

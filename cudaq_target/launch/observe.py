@@ -136,7 +136,7 @@ def evaluation(
             "Remove the measurements, or use cudaq.sample",
         )
     sums = [read_operator(each, circuit.kernel, circuit.n_qubits) for each in operators]
-    exact = shots_count <= 0 and not session.options.noise
+    exact = shots_count <= 0 and not session.options.is_noisy
     n_shots = shots_or(
         shots_count if shots_count > 0 else None, session.options.shots, DEFAULT_SHOTS
     )

@@ -73,7 +73,7 @@ def _prepare(
     kernel: Any,  # noqa: ANN401 - a decorated or built kernel
     args: tuple[object, ...],
 ) -> Callable[[], cudaq.State]:
-    if session.options.noise:
+    if session.options.is_noisy:
         raise UnsupportedKernelError(
             Source(kernels.name_of(kernel)),
             "`get_state` with noise",

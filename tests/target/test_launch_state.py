@@ -59,3 +59,8 @@ def test_a_noisy_program_has_no_state():
         pytest.raises(UnsupportedKernelError, match="a noisy program ends in no single state"),
     ):
         cudaq.get_state(asymmetric, 0.7)
+
+
+def test_a_noise_model_without_noise_is_no_noise():
+    with Pasqal(noise=pulser.NoiseModel()):
+        assert cudaq.get_state(asymmetric, 0.7).num_qubits() == 3

@@ -8,6 +8,7 @@ import warnings
 from importlib.metadata import PackageNotFoundError, entry_points
 
 import cudaq
+import numpy as np
 import pytest
 
 from cudaq_target import Pasqal, host, plugin, target
@@ -148,3 +149,11 @@ def test_analog_programs_are_refused_by_name():
     for evolve in (cudaq.evolve, cudaq.evolve_async):
         with pytest.raises(UnsupportedKernelError, match="this version of the target runs gate"):
             evolve(None, None)
+
+
+def test_analog_programs_run_on_other_targets():
+    cudaq.set_target("qpp-cpu")
+    schedule = cudaq.Schedule([0.0, 0.1, 0.2], ["t"])
+    hamiltonian = 0.5 * np.pi * cudaq.spin.x(0)
+    result = cudaq.evolve(hamiltonian, {0: 2}, schedule, cudaq.State.from_data(np.array([1, 0], dtype=complex)))
+    assert result.final_state().num_qubits() == 1
