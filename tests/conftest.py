@@ -13,3 +13,10 @@ def pytest_configure() -> None:
     """The compiled ring is the part that a source tree without an installation lacks."""
     if find_spec("cudaq_target") is None or find_spec("cudaq_target.coupler") is None:
         raise pytest.UsageError(f"cudaq_target is not installed; run `make test`, or: {SET_UP}")
+    # No test depends on how fast the machine is, property tests included.
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile(
+        "any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("any speed")
