@@ -155,5 +155,6 @@ def test_analog_programs_run_on_other_targets():
     cudaq.set_target("qpp-cpu")
     schedule = cudaq.Schedule([0.0, 0.1, 0.2], ["t"])
     hamiltonian = 0.5 * np.pi * cudaq.spin.x(0)
-    result = cudaq.evolve(hamiltonian, {0: 2}, schedule, cudaq.State.from_data(np.array([1, 0], dtype=complex)))
+    start = cudaq.State.from_data(np.array([1, 0], dtype=complex))
+    result = cudaq.evolve(hamiltonian, {0: 2}, schedule, start)
     assert result.final_state().num_qubits() == 1
