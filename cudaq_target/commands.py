@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,8 +16,10 @@ from cudaq_target import doctor as diagnosis
 from cudaq_target import kernel_file
 from cudaq_target.device import DEFAULT_DEVICE, bundled_devices, resolve, rules
 from cudaq_target.errors import OptionError, UnsuitableDeviceError
-from cudaq_target.program import Program
 from cudaq_target.target import Pasqal, Session
+
+if TYPE_CHECKING:
+    from cudaq_target.program import Program
 
 app = typer.Typer(
     name="cudaq-target",
@@ -277,6 +279,8 @@ def _program(
         session = _session(device=device, layout=layout, route=route)
         arguments = kernel_file.parse_arguments(values or [])
         return kernel_file.compiled(kernel_file.load(source), arguments, session)
+    from cudaq_target.program import Program  # noqa: PLC0415 - doctor must start without Numba
+
     for option, given in (("device", device), ("layout", layout), ("route", route)):
         if given is not None:
             raise OptionError(

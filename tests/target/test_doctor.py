@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 from cudaq_target import doctor
 
 
@@ -59,3 +63,15 @@ def test_effective_settings_are_shown(monkeypatch) -> None:
     monkeypatch.setenv("CUDAQ_TARGET_SHOTS", "77")
     assert "device=MockDevice" in finding("settings").found
     assert "shots=77" in finding("settings").found
+
+
+def test_doctor_starts_where_everything_is_missing() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('cudaq', 'matplotlib', 'numba', 'pulser', 'qiskit', 'rich', 'scipy'):\n"
+        "    sys.modules[name] = None\n"
+        "from cudaq_target.cli import main\n"
+        "sys.exit(main(['doctor', '--json']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert json.loads(done.stdout)["findings"], done.stderr
