@@ -26,6 +26,23 @@ def shots_or(given: object, of_target: int | None, default: int) -> int:
     return int(given.__index__())
 
 
+def shots_or_exact(given: object) -> int | None:
+    """Decide between shots and exact values.
+
+    Args:
+        given: `shots_count` of the call; None, 0 and negative numbers mean exact values.
+
+    Returns:
+        Number of shots, or None for exact values.
+
+    Raises:
+        OptionError: `shots_count` is no whole number.
+    """
+    if given is None or (isinstance(given, int) and given <= 0 and not isinstance(given, bool)):
+        return None
+    return shots_or(given, None, 0)
+
+
 def refuse_noise_model(noise_model: object) -> None:
     """Refuse a noise model of CUDA-Q's.
 

@@ -15,7 +15,12 @@ import numpy as np
 
 from cudaq_target.errors import OptionError, Source, UnsupportedKernelError
 from cudaq_target.launch import future, kernels
-from cudaq_target.launch.arguments import refuse_noise_model, refuse_qpu, shots_or
+from cudaq_target.launch.arguments import (
+    refuse_noise_model,
+    refuse_qpu,
+    shots_or,
+    shots_or_exact,
+)
 from cudaq_target.launch.operators import basis_change, exact_values, group, read_operator
 from cudaq_target.launch.results import observe_result
 
@@ -39,7 +44,7 @@ def observe(
     kernel: Any,  # noqa: ANN401 - a decorated or built kernel
     spin_operator: Any,  # noqa: ANN401 - an operator, a term, or a list of them
     *args: object,
-    shots_count: int = -1,
+    shots_count: int | None = -1,
     noise_model: object = None,
     num_trajectories: int | None = None,
     execution: object = None,
@@ -84,7 +89,7 @@ def observe_async(
     spin_operator: Any,  # noqa: ANN401 - an operator or a term
     *args: object,
     qpu_id: int = 0,
-    shots_count: int = -1,
+    shots_count: int | None = -1,
 ) -> Future[Single]:
     """Compute expectation values in the background; see `observe`. Errors surface at `get`."""
 
@@ -100,7 +105,7 @@ def _prepare(
     session: Session,
     kernel: Any,  # noqa: ANN401 - a decorated or built kernel
     operators: list[cudaq.SpinOperator],
-    shots_count: int,
+    shots_count: int | None,
     arguments: tuple[object, ...],
 ) -> Callable[[], list[PasqalObserveResult]]:
     return evaluation(session, kernels.bind(session, kernel, arguments), operators, shots_count)
@@ -110,7 +115,7 @@ def evaluation(
     session: Session,
     bound: BoundKernel,
     operators: list[cudaq.SpinOperator],
-    shots_count: int,
+    shots_count: int | None,
 ) -> Callable[[], list[PasqalObserveResult]]:
     """Check a kernel against operators.
 
@@ -136,10 +141,9 @@ def evaluation(
             "Remove the measurements, or use cudaq.sample",
         )
     sums = [read_operator(each, circuit.kernel, circuit.n_qubits) for each in operators]
-    exact = shots_count <= 0 and not session.options.is_noisy
-    n_shots = shots_or(
-        shots_count if shots_count > 0 else None, session.options.shots, DEFAULT_SHOTS
-    )
+    given = shots_or_exact(shots_count)
+    exact = given is None and not session.options.is_noisy
+    n_shots = shots_or(given, session.options.shots, DEFAULT_SHOTS)
     rng = session.generator()
 
     def work() -> list[PasqalObserveResult]:

@@ -211,6 +211,16 @@ def test_options_that_cannot_be_honoured_are_refused(options):
         cudaq.observe(ansatz, H, 0.7, 1.1, **options)
 
 
+def test_shots_are_whole_numbers_and_none_means_exact():
+    cudaq.set_target("pasqal", shots=10)
+    exact = cudaq.observe(ansatz, H, 0.7, 1.1).expectation()
+    assert cudaq.observe(ansatz, H, 0.7, 1.1, shots_count=None).expectation() == exact
+    assert cudaq.observe(ansatz, H, 0.7, 1.1, shots_count=0).expectation() == exact
+    for refused in (1.5, "10", True):
+        with pytest.raises(OptionError, match="Give a whole number"):
+            cudaq.observe(ansatz, H, 0.7, 1.1, shots_count=refused)
+
+
 def test_what_is_no_operator_is_refused():
     cudaq.set_target("pasqal")
     with pytest.raises(OptionError, match=r"Build one from cudaq\.spin"):
