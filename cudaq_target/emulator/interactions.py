@@ -67,7 +67,7 @@ class Interactions:
         elif driven:
             self.settle(state, driven)
             reach = NEGLIGIBLE_RAD / duration_us
-            near = tuple(w for w in waiting if (self._couplings[w, driven] > reach).any())
+            near = tuple(w for w in waiting if (np.abs(self._couplings[w, driven]) > reach).any())
             state.apply(
                 lv.cluster_operator(window, near, state.levels, self._couplings, self._decay_per_us)
             )
@@ -86,7 +86,7 @@ class Interactions:
         near = tuple(
             w
             for w in waiting
-            if couplings[w] * duration_us > NEGLIGIBLE_RAD or phases[w] > NEGLIGIBLE_RAD
+            if abs(couplings[w]) * duration_us > NEGLIGIBLE_RAD or abs(phases[w]) > NEGLIGIBLE_RAD
         )
         state.apply(
             lv.single_drive_operator(
@@ -110,7 +110,7 @@ class Interactions:
         open_atoms = state.open_atoms
         chosen = set(open_atoms if atoms is None else atoms)
         for a, b in itertools.combinations(open_atoms, 2):
-            if self._phases[a, b] > NEGLIGIBLE_RAD and (a in chosen or b in chosen):
+            if abs(self._phases[a, b]) > NEGLIGIBLE_RAD and (a in chosen or b in chosen):
                 state.apply(lv.pair_phase(a, b, state.levels, self._phases[a, b]))
         for atom in chosen.intersection(open_atoms):
             if self._losses[atom]:
@@ -130,7 +130,7 @@ class Interactions:
     def jump(self, state: LevelState, atom: int) -> None:
         """Let `atom` fall from r to g: its partners in r keep the phases gathered with it."""
         for partner in state.open_atoms:
-            if self._phases[atom, partner] > NEGLIGIBLE_RAD:
+            if abs(self._phases[atom, partner]) > NEGLIGIBLE_RAD:
                 factor = np.exp(-1j * self._phases[atom, partner])
                 state.apply(lv.level_phase(partner, state.levels[partner], lv.R, factor))
         self._forget(atom)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from cudaq_target.timeline import Pulse, PulseProgram, Slot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pulser import NoiseModel
 
     from cudaq_target.timeline import Beam
 
@@ -107,7 +108,7 @@ class Noise:
     shots_per_run: int = 1
 
     @classmethod
-    def of(cls, model: Any) -> Noise:  # noqa: ANN401 - a pulser NoiseModel; pulser stays unloaded
+    def of(cls, model: NoiseModel) -> Noise:
         """Translate a `pulser.NoiseModel`.
 
         Args:
@@ -119,11 +120,11 @@ class Noise:
         Raises:
             OptionError: The model holds something that is not emulated, named with the reason.
         """
-        types = set(getattr(model, "noise_types", ()))
         if not hasattr(model, "noise_types"):
             raise OptionError(
                 f"noise={model!r}", "is not a pulser.NoiseModel", "Pass pulser.NoiseModel(...)"
             )
+        types = set(model.noise_types)
         for noise_type, reasons in _REFUSED.items():
             if noise_type in types:
                 raise OptionError(*reasons)
@@ -286,13 +287,13 @@ def flip_readout(
     return bits ^ (rng.random(bits.shape) < threshold).astype(np.uint8)
 
 
-def _doppler(model: Any) -> float:  # noqa: ANN401
+def _doppler(model: NoiseModel) -> float:
     from pulser.constants import KB, KEFF, MASS  # noqa: PLC0415
 
     return float(KEFF * np.sqrt(KB * model.temperature * 1e-6 / MASS))
 
 
-def _position(model: Any) -> tuple[float, float, float]:  # noqa: ANN401
+def _position(model: NoiseModel) -> tuple[float, float, float]:
     """Spread of a position: σ_xy = √(T w²/4U), σ_z = (π/λ) √2 w σ_xy (Pulser's definition)."""
     from pulser.constants import TRAP_WAVELENGTH  # noqa: PLC0415
 
@@ -301,7 +302,7 @@ def _position(model: Any) -> tuple[float, float, float]:  # noqa: ANN401
     return plane, plane, axial
 
 
-def _hf_amplitudes(model: Any) -> tuple[float, ...]:  # noqa: ANN401
+def _hf_amplitudes(model: NoiseModel) -> tuple[float, ...]:
     """Amplitudes √(2 Δω_k PSD_k) of the fast detuning noise (Pulser's definition)."""
     if not model.detuning_hf_psd:
         return ()

@@ -46,8 +46,13 @@ class EmulatorResult:
 
         Amplitudes of atoms in r are left out, so the squared norm is what the leakage leaves. Atoms
         without a qubit must have returned to g; what they hold in h is left out as well.
+
+        Raises:
+            MemoryLimitError: The copy in the kernel's frame and order would not fit into memory.
         """
         atom_of_qubit = self.program.atom_of_qubit
+        in_order = atom_of_qubit == tuple(range(len(self.levels)))
+        require_bytes(self.amplitudes.nbytes * (1 if in_order else 2), len(atom_of_qubit))
         tensor = self._framed().reshape([len(levels) for levels in self.levels])
         held = set(atom_of_qubit)
         source: list[slice | int] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cudaq_target.emulator.noise import Noise
 from cudaq_target.emulator.run import emulate
@@ -11,6 +11,7 @@ from cudaq_target.emulator.trajectories import sample_noisy
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from pulser import NoiseModel
 
     from cudaq_target.timeline import PulseProgram
 
@@ -26,7 +27,7 @@ class LocalMachine:
         program: PulseProgram,
         n_shots: int,
         *,
-        noise: Any | None = None,  # noqa: ANN401 - a pulser NoiseModel; pulser stays unloaded
+        noise: NoiseModel | None = None,
         rng: np.random.Generator,
         threads: int | None = None,
     ) -> NDArray[np.uint8]:
@@ -35,7 +36,7 @@ class LocalMachine:
         Args:
             program: The program.
             n_shots: Number of shots.
-            noise: A `pulser.NoiseModel`, or None.
+            noise: What disturbs the run (`cudaq_target.emulator.noise` says how), or None.
             rng: Source of randomness; the same generator state gives the same shots.
             threads: Most threads to use; None takes all CPUs the process may use.
 

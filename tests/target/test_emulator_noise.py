@@ -11,7 +11,7 @@ from scipy.stats import chi2
 
 from cudaq_target import device
 from cudaq_target.emulator import noise as nz
-from cudaq_target.emulator.run import couplings_of
+from cudaq_target.emulator.run import couplings_of, emulate
 from cudaq_target.emulator.trajectories import sample_noisy
 from cudaq_target.errors import MemoryLimitError, OptionError
 from cudaq_target.machines.local import LocalMachine
@@ -127,6 +127,26 @@ def test_amplitude_spread_averages_rabi_oscillations():
     bits = LocalMachine().sample(program, 4000, noise=model, rng=np.random.default_rng(4))
     one = (1 - np.cos(area) * np.exp(-((area * sigma) ** 2) / 2)) / 2
     assert_drawn_from(bits, np.array([1 - one, one]))
+
+
+def test_leaky_runs_average_to_the_mean_of_exact_runs():
+    """Every run has its own pulses; r is measured early, shot by shot."""
+    program = programs.fan_out(RULES)
+    noise = nz.Noise(amp_sigma=0.25, doppler_rad_per_us=2.0, position_um=(0.1, 0.1, 0.3))
+    n = 800
+    bits = sample_noisy(program, noise, n, np.random.default_rng(10))
+    rng = np.random.default_rng(11)
+    exact = np.zeros((n, 8))
+    for k in range(n):
+        result = emulate(nz.disturb(program, noise, nz.draw(noise, 3, rng)))
+        assert result.leakage.sum() > 0
+        tensor = abs(result.amplitudes.reshape([len(x) for x in result.levels])) ** 2
+        for digits in np.ndindex(tensor.shape):
+            ones = [result.levels[a][d] == 1 for a, d in enumerate(digits)]
+            exact[k, ones @ np.array([4, 2, 1])] += tensor[digits]
+    mean = exact.mean(axis=0)
+    sigma = np.sqrt((mean * (1 - mean) + exact.var(axis=0)) / n)
+    assert np.all(abs(counts_of(bits) / n - mean) < 5 * sigma)
 
 
 def test_read_out_and_preparation_errors():
