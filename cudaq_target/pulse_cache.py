@@ -28,7 +28,7 @@ OFF = "off"
 MAX_ROWS = 200_000
 _BATCH = 256
 # Raise the number whenever a solver changes: stored failures would hide what it now finds.
-_FILE_NAME = "pulses-3.sqlite"
+_FILE_NAME = "pulses-4.sqlite"
 
 
 class PulseCache:
