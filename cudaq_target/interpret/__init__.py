@@ -33,7 +33,11 @@ def execute(form: KernelForm, arguments: Sequence[Any], machine: Machine) -> tup
 
     Raises:
         UnsupportedKernelError: The kernel does something that this target cannot do.
+        ValueError: The number of arguments is wrong.
     """
+    expected = len(form.entry_function.argument_types)
+    if len(arguments) != expected:
+        raise ValueError(f"{form.kernel} takes {expected} values, not {len(arguments)}")
     for slot, n_qubits in allocations(form, arguments):
         machine.reserve((form.entry, slot), n_qubits)
     try:

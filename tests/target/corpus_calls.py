@@ -209,6 +209,24 @@ def uses_returned_list():
 
 
 @cudaq.kernel
+def ladder(q: cudaq.qview, n: int):
+    for i in range(n):
+        cudaq.control(one_qubit, q[0], q[i + 1], 0.4)
+    exp_pauli(0.3, q, "XYX")
+
+
+@cudaq.kernel
+def nested_functors(n: int):
+    q = cudaq.qvector(4)
+    h(q)
+    for i in range(n):
+        if i % 2 == 0:
+            cudaq.control(ladder, q[3], q[0:3], 2)
+        else:
+            cudaq.adjoint(ladder, q[0:3], 2)
+
+
+@cudaq.kernel
 def conjugation():
     q = cudaq.qvector(3)
     h(q[0])
@@ -282,6 +300,7 @@ CALLS = [
     case(helper_qubits),
     case(uses_returned_values, [0.2, 0.6, 1.0]),
     case(uses_returned_list),
+    case(nested_functors, 3),
     case(conjugation),
     case(struct_of_qubits),
     case(phase_estimation, 3, 0.9),

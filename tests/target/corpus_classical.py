@@ -269,6 +269,21 @@ def qubit_lists():
 
 
 @cudaq.kernel
+def filtered_lists(n: int, empty: list[float]):
+    q = cudaq.qvector(n)
+    even = [i for i in range(n) if i % 2 == 0]
+    for i in even:
+        h(q[i])
+    marks = [True for _ in range(n)]
+    marks[1] = False
+    for i, mark in enumerate(marks):
+        if mark:
+            ry(0.3 * i, q[i])
+    for angle in empty:
+        rx(angle, q[0])
+
+
+@cudaq.kernel
 def deep_nesting(n: int, angles: list[float]):
     q = cudaq.qvector(n)
     for layer in range(2):
@@ -305,5 +320,6 @@ CLASSICAL = [
     case(dataclasses, Layer(0.4, 1, [0.2, 0.3, 0.5]), Flags(True, 2)),
     case(slices, 5),
     case(qubit_lists),
+    case(filtered_lists, 4, []),
     case(deep_nesting, 4, [0.4, 1.2, 0.1, 0.9]),
 ]

@@ -3,6 +3,7 @@
 
 import cudaq
 import numpy as np
+from cudaq.kernels import hwe, num_hwe_parameters
 
 from tests.target.corpus_case import Case, case
 
@@ -107,6 +108,16 @@ def built_with_state():
     return kernel
 
 
+def built_ansatz():
+    kernel, thetas = cudaq.make_kernel(list)
+    q = kernel.qalloc(3)
+    kernel.x(q[0])
+    hwe(kernel, q, 3, 1, thetas)
+    kernel.givens_rotation(0.2, q[0], q[1])
+    kernel.fermionic_swap(0.3, q[1], q[2])
+    return kernel
+
+
 def built_measured():
     kernel = cudaq.make_kernel()
     q = kernel.qalloc(3)
@@ -127,5 +138,10 @@ STATES = [
     case(built_with_arguments(), 3, [0.4, 0.9], "ZXY", name="built_with_arguments"),
     case(built_from_parts(), 0.8, name="built_from_parts"),
     case(built_with_state(), name="built_with_state"),
+    case(
+        built_ansatz(),
+        [0.1 * k for k in range(num_hwe_parameters(3, 1))],
+        name="built_ansatz",
+    ),
     case(built_measured(), name="built_measured", measured=True),
 ]
