@@ -65,7 +65,7 @@ def register(
         else:
             made = kind(dict(zip(ids, coordinates, strict=True)))
             if rules.requires_layout:
-                made = made.with_automatic_layout(rules.pulser_device)
+                made = _with_layout(made, rules)
         rules.pulser_device.validate_register(made)
     except (ValueError, TypeError, RuntimeError) as error:
         raise DeviceLimitError(
@@ -76,6 +76,19 @@ def register(
         ) from error
     rounded = np.array([made.qubits[name].as_array() for name in ids], dtype=np.float64)
     return made, rounded
+
+
+def _with_layout(made: BaseRegister, rules: DeviceRules) -> BaseRegister:
+    from pulser.devices import Device  # noqa: PLC0415
+
+    if not isinstance(rules.pulser_device, Device):
+        raise DeviceLimitError(
+            subject="register without a trap layout",
+            limit="only registers with one, and Pulser makes none for a virtual device",
+            device=rules.name,
+            remedy="Give a layout, or set requires_layout=False on the virtual device",
+        )
+    return made.with_automatic_layout(rules.pulser_device)
 
 
 def to_sequence(

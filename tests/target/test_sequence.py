@@ -184,6 +184,12 @@ def test_registers_outside_the_rules_are_refused():
         register(DAD, programs.line_um(2), TriangularLatticeLayout(61, 5.0))
 
 
+def test_a_virtual_device_that_wants_a_layout_is_explained():
+    device = dataclasses.replace(SLOW_BEAMS.pulser_device, requires_layout=True)
+    with pytest.raises(DeviceLimitError, match="Give a layout, or set requires_layout=False"):
+        register(resolve(device), programs.line_um(2))
+
+
 def test_coordinates_that_were_not_rounded_are_refused():
     program = changed(programs.bell(DAD), coordinates_um=programs.line_um(2) + 1e-7)
     with pytest.raises(SequenceError, match="the trap layout moves the atoms"):
