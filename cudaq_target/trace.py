@@ -20,7 +20,8 @@ def trace(form: KernelForm, arguments: Sequence[Any]) -> Circuit:
 
     Args:
         form: A kernel from `quake.read`.
-        arguments: Values from `quake.arguments`, captured ones last.
+        arguments: Values from `quake.arguments`, captured ones last. A kernel may write to the
+            lists among them.
 
     Returns:
         The circuit. Classical code after a measurement that does nothing quantum is left to
@@ -40,7 +41,8 @@ def evaluate_returns(form: KernelForm, arguments: Sequence[Any], bits: Sequence[
 
     Args:
         form: A kernel from `quake.read`.
-        arguments: Values from `quake.arguments`, captured ones last.
+        arguments: Values from `quake.arguments`, captured ones last. A kernel may write to the
+            lists among them.
         bits: Outcome of each measurement, in the order of `Circuit.measurements`.
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cudaq_target.errors import Source, UnsupportedKernelError
-from cudaq_target.interpret import calls, control, memory, quantum
+from cudaq_target.interpret import calls, control, memory, number_steps, quantum
 from cudaq_target.interpret.control import compiled_function
 from cudaq_target.interpret.effects import allocations
 from cudaq_target.interpret.values import MeasurementDependenceError
@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from cudaq_target.interpret.form import KernelForm
     from cudaq_target.interpret.machine import Machine
 
-BUILDERS: Final = {**memory.STEPS, **control.STEPS, **quantum.STEPS, **calls.STEPS}
-"""For each operation that is not arithmetic, what makes its step."""
+BUILDERS: Final = {
+    **number_steps.STEPS,
+    **memory.STEPS,
+    **control.STEPS,
+    **quantum.STEPS,
+    **calls.STEPS,
+}
+"""For each operation of CUDA-Q's MLIR, what makes its step."""
 
 
 def execute(form: KernelForm, arguments: Sequence[Any], machine: Machine) -> tuple[Any, ...]:

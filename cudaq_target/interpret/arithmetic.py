@@ -77,7 +77,7 @@ def _remainder(numerator: int, denominator: int) -> int:
 
 def _int_power(base: int, exponent: int) -> int:
     if exponent >= 0:
-        return int(base**exponent)
+        return pow(base, exponent, 1 << 64)  # the same as the power after wrapping around
     return {1: 1, -1: -1 if exponent % 2 else 1}.get(base, 0)
 
 
@@ -95,6 +95,19 @@ def _quiet(function: Compute) -> Compute:
             return math.inf
 
     return compute
+
+
+def _to_int(value: float) -> int:
+    """Cut off the fraction; what no integer can hold becomes what x86 makes of it."""
+    return math.trunc(value) if math.isfinite(value) else -(1 << 63)
+
+
+def _kept_if_infinite(function: Callable[[float], float]) -> Compute:
+    return lambda value: float(function(value)) if math.isfinite(value) else value
+
+
+def _shift(function: Compute) -> Callable[[int], Compute]:
+    return lambda bits: lambda a, b: function(a, b) if 0 <= b < bits else 0
 
 
 def _power(base: float, exponent: float) -> float:
@@ -156,7 +169,9 @@ BY_WIDTH: Final[Mapping[str, Callable[[int], Compute]]] = {
     "arith.ceildivui": _unsigned_pair(lambda a, b: -(-a // b)),
     "arith.maxui": _unsigned_pair(max),
     "arith.minui": _unsigned_pair(min),
-    "arith.shrui": _unsigned_pair(operator.rshift),
+    "arith.shli": _shift(operator.lshift),
+    "arith.shrsi": _shift(operator.rshift),
+    "arith.shrui": _unsigned_pair(lambda a, b: a >> b if b < 64 else 0),
     "arith.extui": lambda bits: lambda a: unsigned(a, bits),
     "arith.uitofp": lambda bits: lambda a: float(unsigned(a, bits)),
     "arith.extsi": lambda bits: (lambda a: -int(a)) if bits == 1 else (lambda a: a),
@@ -172,8 +187,6 @@ PURE: Final[Mapping[str, Compute]] = {
     "arith.andi": operator.and_,
     "arith.ori": operator.or_,
     "arith.xori": operator.xor,
-    "arith.shli": operator.lshift,
-    "arith.shrsi": operator.rshift,
     "arith.divsi": _truncated,
     "arith.remsi": _remainder,
     "arith.floordivsi": operator.floordiv,
@@ -182,8 +195,8 @@ PURE: Final[Mapping[str, Compute]] = {
     "arith.minsi": min,
     "arith.trunci": lambda a: a,
     "arith.index_cast": lambda a: a,
-    "arith.fptosi": math.trunc,
-    "arith.fptoui": math.trunc,
+    "arith.fptosi": _to_int,
+    "arith.fptoui": _to_int,
     "arith.extf": lambda a: a,
     "arith.truncf": lambda a: a,
     "arith.addf": operator.add,
@@ -206,15 +219,15 @@ PURE: Final[Mapping[str, Compute]] = {
     "math.atan2": math.atan2,
     "math.atanh": _quiet(math.atanh),
     "math.cbrt": math.cbrt,
-    "math.ceil": lambda a: float(math.ceil(a)),
+    "math.ceil": _kept_if_infinite(math.ceil),
     "math.copysign": math.copysign,
-    "math.cos": math.cos,
+    "math.cos": _quiet(math.cos),
     "math.cosh": _quiet(math.cosh),
     "math.erf": math.erf,
     "math.exp": _quiet(math.exp),
     "math.exp2": _quiet(math.exp2),
     "math.expm1": _quiet(math.expm1),
-    "math.floor": lambda a: float(math.floor(a)),
+    "math.floor": _kept_if_infinite(math.floor),
     "math.fma": lambda a, b, c: a * b + c,
     "math.fpowi": _quiet(_power),
     "math.ipowi": _int_power,
@@ -223,37 +236,37 @@ PURE: Final[Mapping[str, Compute]] = {
     "math.log1p": _quiet(math.log1p),
     "math.log2": _quiet(math.log2),
     "math.powf": _quiet(_power),
-    "math.round": lambda a: math.copysign(math.floor(abs(a) + 0.5), a),
-    "math.roundeven": lambda a: float(round(a)),
+    "math.round": _kept_if_infinite(lambda a: math.copysign(math.floor(abs(a) + 0.5), a)),
+    "math.roundeven": _kept_if_infinite(round),
     "math.rsqrt": _quiet(lambda a: 1.0 / math.sqrt(a)),
-    "math.sin": math.sin,
+    "math.sin": _quiet(math.sin),
     "math.sinh": _quiet(math.sinh),
     "math.sqrt": _quiet(math.sqrt),
-    "math.tan": math.tan,
+    "math.tan": _quiet(math.tan),
     "math.tanh": math.tanh,
-    "math.trunc": lambda a: float(math.trunc(a)),
+    "math.trunc": _kept_if_infinite(math.trunc),
     "complex.abs": abs,
     "complex.add": operator.add,
     "complex.angle": cmath.phase,
     "complex.conj": lambda a: a.conjugate(),
-    "complex.cos": cmath.cos,
+    "complex.cos": _quiet(cmath.cos),
     "complex.create": complex,
-    "complex.div": operator.truediv,
+    "complex.div": _quiet(operator.truediv),
     "complex.eq": operator.eq,
-    "complex.exp": cmath.exp,
+    "complex.exp": _quiet(cmath.exp),
     "complex.expm1": lambda a: cmath.exp(a) - 1.0,
     "complex.im": lambda a: a.imag,
-    "complex.log": cmath.log,
+    "complex.log": _quiet(cmath.log),
     "complex.mul": operator.mul,
     "complex.neg": operator.neg,
     "complex.neq": operator.ne,
-    "complex.pow": operator.pow,
+    "complex.pow": _quiet(operator.pow),
     "complex.re": lambda a: a.real,
-    "complex.sin": cmath.sin,
-    "complex.sqrt": cmath.sqrt,
+    "complex.sin": _quiet(cmath.sin),
+    "complex.sqrt": _quiet(cmath.sqrt),
     "complex.sub": operator.sub,
-    "complex.tan": cmath.tan,
-    "complex.tanh": cmath.tanh,
+    "complex.tan": _quiet(cmath.tan),
+    "complex.tanh": _quiet(cmath.tanh),
 }
 """Operations that are functions of their operands alone."""
 
@@ -275,7 +288,7 @@ def conversion(source: Type, target: Type, *, signed: bool) -> Compute | None:
     if kinds == ("int", "float"):
         return BY_WIDTH["arith.sitofp" if signed else "arith.uitofp"](bits)
     if kinds == ("float", "int"):
-        return math.trunc
+        return _to_int
     if kinds in (("float", "float"), ("complex", "complex")):
         return lambda a: a
     return None

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cudaq_target.errors import Source, UnsupportedKernelError
-from cudaq_target.interpret import arithmetic
 from cudaq_target.interpret.form import FIRST_SLOT
 from cudaq_target.interpret.types import Type, parse_type
 from cudaq_target.interpret.values import UNKNOWN, MeasurementDependenceError
@@ -79,7 +78,7 @@ class FunctionCompiler:
     Attributes:
         form: The kernel that the function belongs to.
         function: The function.
-        builders: For each operation that is not arithmetic, what makes its step.
+        builders: For each operation, what makes its step.
         constants: Slots whose value is known already.
     """
 
@@ -154,56 +153,14 @@ class FunctionCompiler:
 
         return general
 
-    def arithmetic_step(self, operation: Operation) -> Step | None:
-        """Make the step of an operation on numbers; None where it is not one."""
-        name = operation.name
-        if name in ("arith.constant", "complex.constant"):
-            value = operation.attributes["value"]
-            complex_value = name == "complex.constant"
-            self.constants[operation.results[0]] = complex(*value) if complex_value else value
-            return _NO_STEP
-        bits = operation.operand_types[0].bits if operation.operand_types else 0
-        if name in ("arith.cmpi", "arith.cmpf"):
-            predicate = operation.attributes["predicate"]
-            return self.function_step(operation, arithmetic.comparison(name, predicate, bits))
-        if name == "arith.select":
-            return self.function_step(operation, lambda test, yes, no: yes if test else no)
-        width = arithmetic.BY_WIDTH.get(name)
-        compute = width(bits) if width else arithmetic.PURE.get(name)
-        if compute is None:
-            return None
-        return self.function_step(operation, _rounded(compute, operation.result_types[0]))
-
     def step(self, operation: Operation) -> Step | None:
         """Make the step of an operation, None where executing it does nothing."""
         builder = self.builders.get(operation.name)
-        if builder is not None:
-            return builder(self, operation)
-        step = self.arithmetic_step(operation)
-        if step is None:
+        if builder is None:
             raise self.unsupported(operation, f"the operation {operation.name}")
-        return None if step is _NO_STEP else step
+        return builder(self, operation)
 
     def steps(self, operations: Sequence[Operation]) -> tuple[Step, ...]:
         """Make the steps of operations without a branch in between."""
         made = (self.step(operation) for operation in operations)
         return tuple(step for step in made if step is not None)
-
-
-def _NO_STEP(frame: Frame) -> None:  # noqa: N802
-    del frame
-
-
-def _rounded(compute: Callable[..., Any], kind: Type) -> Callable[..., Any]:
-    limit = arithmetic.rounder(kind)
-    if limit is None:
-        return compute
-    if kind.kind in ("int", "index") and kind.bits > 1:
-        half, bits = 1 << (kind.bits - 1), kind.bits
-
-        def integer(*values: Any) -> Any:
-            result = compute(*values)
-            return result if -half <= result < half else arithmetic.wrap(result, bits)
-
-        return integer
-    return lambda *values: limit(compute(*values))

@@ -31,6 +31,7 @@ _HARMLESS: Final = frozenset(
         "veq_size",
     )
 )
+_INSTANTIATE: Final = "cc.instantiate_callable"
 _CALLS: Final = frozenset({"func.call", "cc.noinline_call"})
 _DERIVED_POINTER: Final = frozenset(
     {
@@ -87,7 +88,7 @@ def first_quantum(
     for operation in walk(blocks):
         if operation.name.startswith("quake.") and operation.name not in _HARMLESS:
             return function, operation
-        if operation.name in _CALLS:
+        if operation.name in _CALLS or operation.name == _INSTANTIATE:
             callee = form.functions.get(operation.attributes["callee"])
             if callee is not None and callee.body is not None:
                 found = first_quantum(form, callee, callee.body.blocks)
@@ -182,6 +183,7 @@ def find_effects(form: KernelForm, function: Function, blocks: Iterable[Block]) 
     inside = {slot: operation for operation in operations for slot in operation.results}
     local = _block_arguments(blocks)
     collected = _Collected()
+    quantum = first_quantum(form, function, blocks)
     for operation in operations:
         if operation.name == "cc.store":
             _root(operation.operands[1], inside, collected)
@@ -190,13 +192,15 @@ def find_effects(form: KernelForm, function: Function, blocks: Iterable[Block]) 
             for slot, kind in kinds:
                 if kind.kind in ("ptr", "sequence", "struct"):
                     _root(slot, inside, collected)
-                elif kind.kind == "callable":
+                elif kind.kind == "callable" and slot not in inside:
                     collected.callables.append(slot)
+                elif kind.kind == "callable" and inside[slot].name != _INSTANTIATE:
+                    quantum = quantum or (function, operation)  # it may be any kernel
     if collected.written & local:
         collected.untraceable = True
     return Effects(
-        quantum=first_quantum(form, function, blocks),
-        callables=tuple(slot for slot in collected.callables if slot not in inside),
+        quantum=quantum,
+        callables=tuple(collected.callables),
         written=tuple(sorted(collected.written - local)),
         untraceable=collected.untraceable,
     )

@@ -255,6 +255,18 @@ def test_division_rounds_as_its_name_says(a, b):
     assert arithmetic.PURE["arith.floordivsi"](a, b) == a // b
 
 
+@pytest.mark.parametrize("name", ["cos", "exp", "log", "sqrt", "floor", "round", "sinh"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 0.0, -2.5, 1e300])
+def test_floats_never_raise(name, value):
+    assert isinstance(arithmetic.PURE[f"math.{name}"](value), float)
+
+
+@given(st.integers(-9, 9), st.integers(0, 200))
+def test_integer_power_wraps(base, exponent):
+    power = arithmetic.wrap(arithmetic.PURE["math.ipowi"](base, exponent), 64)
+    assert power == arithmetic.wrap(base**exponent, 64)
+
+
 def test_arithmetic_with_an_unknown_value_is_unknown():
     for value in (UNKNOWN + 1, 2 - UNKNOWN, UNKNOWN * UNKNOWN, -UNKNOWN, UNKNOWN < 3, UNKNOWN.real):
         assert value is UNKNOWN
