@@ -145,9 +145,15 @@ def euler_angles(matrix: Matrix2) -> EulerAngles:
             phase = cmath.phase(-b) + phi / 2
         case Shape.GENERAL:
             theta = 2 * math.atan2(abs(c), abs(a))
-            half_sum = (cmath.phase(d) - cmath.phase(a)) / 2
-            phase = cmath.phase(a) + half_sum
-            half_difference = cmath.phase(c) - phase
+            # The larger elements fix the phase: the smaller may be little more than rounding.
+            if abs(a) >= abs(c):
+                half_sum = (cmath.phase(d) - cmath.phase(a)) / 2
+                phase = cmath.phase(a) + half_sum
+                half_difference = cmath.phase(c) - phase
+            else:
+                half_difference = (cmath.phase(c) - cmath.phase(-b)) / 2
+                phase = cmath.phase(-b) + half_difference
+                half_sum = cmath.phase(d) - phase
             phi, lam = half_sum + half_difference, half_sum - half_difference
     wrapped_phi, wrapped_lam = wrap_rad(phi), wrap_rad(lam)
     # Rz(x + 2π) = -Rz(x): what wrapping takes from the angles goes into the phase.

@@ -468,8 +468,8 @@ def pauli_expectation(
     Returns:
         The expectation value.
 
-    >>> pauli_expectation(np.array([1.0, 0.0, 0.0, 1.0]) / 2**0.5 + 0j, 0b11, 0b11)
-    -1.0000000000000002
+    >>> pauli_expectation(np.array([0.5, 0.0, 0.0, 0.5]) + 0j, 0b11, 0b11)
+    -0.5
     """
     size = state.size
     if x_mask >= size or z_mask >= size or x_mask < 0 or z_mask < 0:

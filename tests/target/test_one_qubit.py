@@ -52,6 +52,18 @@ def test_euler_angles_give_the_unitary_back(theta, phi, lam, phase):
     np.testing.assert_allclose(back, unitary, rtol=0, atol=2e-13)
 
 
+@pytest.mark.parametrize("flipped", [False, True])
+def test_rounding_in_a_small_element_stays_small(flipped):
+    """Long products leave 1e-12 of any phase where an exact calculation leaves 0."""
+    one, noise, other = cmath.exp(2.1j), 7e-13 * cmath.exp(0.4j), 6e-13 * cmath.exp(-1.3j)
+    matrix = (noise, one, 1j * one, other) if flipped else (one, noise, other, 1j * one)
+    theta, phi, lam, phase = euler_angles(matrix)
+    pulse = multiply(rz(phi), multiply(ry(theta), rz(lam)))
+    back = [cmath.exp(1j * phase) * element for element in pulse]
+    np.testing.assert_allclose(back, matrix, rtol=0, atol=3e-12)
+
+
+
 @given(ANGLES, ANGLES, ANGLES, ANGLES)
 def test_spectrum_gives_the_unitary_back(theta, phi, lam, phase):
     unitary = product(phase, rz(phi), ry(theta), rz(lam))
