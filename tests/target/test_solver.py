@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
-from cudaq_target import solver
+from cudaq_target import palindrome, solver
 from cudaq_target.device import interaction_rad_per_us, resolve
 from cudaq_target.pulses import gate_time_ns
 
@@ -78,7 +78,7 @@ def test_residuals_reach_the_last_digits(distance_um, theta):
     middle_us = (found.duration_ns - 2 * found.edge_ns) * 1e-3
     problem = np.array([v, theta, found.edge_ns * 1e-3, middle_us, 1.0, 1.0])
     linear = np.empty((3, 5))
-    solver.linearise(x, problem, np.empty((16, 3)), linear)
+    palindrome.linearise(x, problem, np.empty((16, 3)), linear)
     assert np.abs(linear[:2, 4]).max() <= 1e-12
     assert abs(2 * linear[2, 4]) <= 1e-11
 
@@ -93,7 +93,7 @@ def test_the_closed_form_cz_is_a_solution(turns):
     problem = np.array([v, math.pi, 0.05, 0.1, 1e3, 1e3])
     linear = np.empty((3, 5))
     x = np.array([rabi, rabi, detuning, detuning])
-    solver.linearise(x, problem, np.empty((16, 3)), linear)
+    palindrome.linearise(x, problem, np.empty((16, 3)), linear)
     assert np.abs(linear[:, 4]).max() < 1e-12
 
 
@@ -104,12 +104,12 @@ def test_the_jacobian_matches_differences():
     linear, shifted, work = np.empty((3, 5)), np.empty((3, 5)), np.empty((16, 3))
     for _ in range(20):
         x = x + rng.normal(0, 5, 4)
-        solver.linearise(x, problem, work, linear)
+        palindrome.linearise(x, problem, work, linear)
         for k in range(4):
             step = 1e-6 * np.eye(4)[k]
-            solver.linearise(x + step, problem, work, shifted)
+            palindrome.linearise(x + step, problem, work, shifted)
             upper = shifted[:, 4].copy()
-            solver.linearise(x - step, problem, work, shifted)
+            palindrome.linearise(x - step, problem, work, shifted)
             slope = (upper - shifted[:, 4]) / 2e-6
             assert np.allclose(slope, linear[:, k], rtol=1e-5, atol=1e-7)
 
@@ -129,10 +129,10 @@ def test_sensitivities_predict_the_infidelity(distance_um, theta):
     )
     by_v = [
         block_infidelity(found, v, theta, v_factor=math.exp(change))
-        for change in solver.LN_INTERACTION_SAMPLES
+        for change in palindrome.LN_INTERACTION_SAMPLES
     ]
     by_rabi = [  # the average of both signs cancels the third order
-        block_infidelity(found, v, theta, rabi_factor=1 + sign * solver.SIGMA_LN_RABI)
+        block_infidelity(found, v, theta, rabi_factor=1 + sign * palindrome.SIGMA_LN_RABI)
         for sign in (-1, 1)
     ]
     assert np.mean(by_v) + np.mean(by_rabi) == pytest.approx(found.infidelity, rel=2e-2)
