@@ -231,7 +231,7 @@ def _beam(device: PulserDevice, basis: str, kind: str, purpose: str) -> BeamRule
             device=device.name,
             reason=f"it has no local {kind} channel, which {purpose} need",
             remedy=(
-                f"It runs analog programs (cudaq.evolve); for gate kernels use {DEFAULT_DEVICE}, "
+                f"It runs analog programs only; for gate kernels use {DEFAULT_DEVICE}, "
                 "MockDevice or a device of your own with a Rydberg.Local and a Raman.Local channel"
             ),
         )

@@ -42,9 +42,7 @@ class Pulse:
 
     def with_phase(self, phase_rad: float) -> Pulse:
         """The same pulse with another laser phase (rad)."""
-        return Pulse(
-            self.durations_ns, self.rabi_rad_per_us, self.detuning_rad_per_us, phase_rad
-        )
+        return Pulse(self.durations_ns, self.rabi_rad_per_us, self.detuning_rad_per_us, phase_rad)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

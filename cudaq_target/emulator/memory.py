@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cudaq_target.errors import MemoryLimitError
 
-_REMEDY = "Use fewer qubits, a larger machine, or a cloud emulator such as machine='EMU_MPS'"
+_REMEDY = "Use fewer qubits, a machine with more memory, or (with noise) fewer noisy effects"
 
 _UNCHECKED_BYTES = 64 << 20
 """Allocations below this are not worth a look at the system's counters."""

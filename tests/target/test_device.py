@@ -81,7 +81,7 @@ def test_an_analog_device_is_refused_with_the_missing_channel():
         resolve(AnalogDevice)
     assert str(caught.value) == (
         "AnalogDevice cannot run gate kernels: it has no local Rydberg channel, which entangling "
-        "gates need. It runs analog programs (cudaq.evolve); for gate kernels use "
+        "gates need. It runs analog programs only; for gate kernels use "
         "DigitalAnalogDevice, MockDevice or a device of your own with a Rydberg.Local and a "
         "Raman.Local channel"
     )

@@ -63,7 +63,6 @@ def test_rounding_in_a_small_element_stays_small(flipped):
     np.testing.assert_allclose(back, matrix, rtol=0, atol=3e-12)
 
 
-
 @given(ANGLES, ANGLES, ANGLES, ANGLES)
 def test_spectrum_gives_the_unitary_back(theta, phi, lam, phase):
     unitary = product(phase, rz(phi), ry(theta), rz(lam))
