@@ -4,8 +4,8 @@ The first target is the most significant bit of a row or column index. Formulas 
 CUDA-Q's Quake dialect (operation descriptions of `u2`, `u3`, `phased_rx`, `r1`), phases included:
 `rz(a)` is diag(exp(-ia/2), exp(ia/2)), `r1(a)` is diag(1, exp(ia)) and `exp_pauli(a, P)` is
 exp(+iaP). A controlled gate controls exactly this matrix, so that these phases are observable.
-States then agree with `cudaq.get_state` to the global phase, with one exception: CUDA-Q's simulators
-drop the phase of an `exp_pauli` whose word has only the letter I.
+States then agree with `cudaq.get_state`, global phase included, with one exception: CUDA-Q's
+simulators drop the phase of an `exp_pauli` whose word has only the letter I.
 """
 
 from __future__ import annotations

@@ -160,6 +160,35 @@ def first_one(n: int) -> int:
 
 
 @cudaq.kernel
+def leading_zeros(n: int) -> int:
+    q = cudaq.qvector(n)
+    h(q)
+    bits = mz(q)
+    zeros = 0
+    for i in range(n):
+        if bits[i]:
+            break
+        zeros += 1
+    return zeros
+
+
+@cudaq.kernel
+def marked_positions(n: int) -> list[int]:
+    q = cudaq.qvector(n)
+    ry(1.2, q)
+    bits = mz(q)
+    found = [9 for _ in range(n)]
+    next_free = 0
+    i = 0
+    while i < n:
+        if bits[i]:
+            found[next_free] = i
+            next_free += 1
+        i += 1
+    return found
+
+
+@cudaq.kernel
 def decoded() -> list[int]:
     q = cudaq.qvector(3)
     h(q[0])
@@ -231,6 +260,8 @@ MEASURED = [
     case(as_angle, 0.75, measured=True, returns=True),
     case(as_struct, 3, measured=True, returns=True),
     case(first_one, 3, measured=True, returns=True),
+    case(leading_zeros, 3, measured=True, returns=True),
+    case(marked_positions, 3, measured=True, returns=True),
     case(decoded, measured=True, returns=True),
     case(gates_beside_decisions, measured=True, returns=True),
     case(no_measurement, 4, returns=True),
