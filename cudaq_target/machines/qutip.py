@@ -62,7 +62,8 @@ class QutipMachine:
 
         Returns:
             Amplitudes, shape (2^n_qubits,), qubit 0 most significant, global phase of the ideal
-            kernel. What is left in the Rydberg state is cut off, so the norm is 1 minus leakage.
+            kernel. What is left in the Rydberg state is cut off, so the norm is 1 minus leakage,
+            up to the integrator's drift (some 1e-7).
 
         Raises:
             OptionError: pulser-simulation is not installed.
