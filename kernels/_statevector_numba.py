@@ -41,6 +41,9 @@ def _with_threads(threads: int | None, kernel: Callable[..., object], *args: obj
         numba.set_num_threads(before)
 
 
+_TILE = 128
+"""Settings of the untouched sites that a general block treats at a time (fits the L1 cache)."""
+
 # Segment s of the untouched sites: segments[s] = (its size, its stride before, its stride after);
 # the last one is contiguous and runs in the innermost loop.
 
@@ -111,22 +114,42 @@ def _block_any(
 ) -> None:
     width = segments[-1, 0]
     n_out, n_in = matrix.shape
-    vector = np.empty(n_in, dtype=state.dtype)
+    real, imag = matrix.real.copy(), matrix.imag.copy()
+    from_base = np.empty(_TILE, dtype=np.int64)
+    to_base = np.empty(_TILE, dtype=np.int64)
+    # Real and imaginary parts apart: the loops over a tile then fill whole vector registers.
+    x_real, x_imag = np.zeros((n_in, _TILE)), np.zeros((n_in, _TILE))
+    y_real, y_imag = np.empty(_TILE), np.empty(_TILE)
     position = lo
     while position < hi:
-        row = position // width
-        first = position - row * width
-        last = min(width, first + hi - position)
-        base_in, base_out = _row_offsets(row, segments)
-        for column in range(first, last):
+        count = 0
+        while count < _TILE and position < hi:
+            row = position // width
+            first = position - row * width
+            run = min(width - first, _TILE - count, hi - position)
+            base_in, base_out = _row_offsets(row, segments)
+            for k in range(run):
+                from_base[count + k] = base_in + first + k
+                to_base[count + k] = base_out + first + k
+            count += run
+            position += run
+        for j in range(n_in):
+            offset = in_offsets[j]
+            for k in range(count):
+                value = state[from_base[k] + offset]
+                x_real[j, k] = value.real
+                x_imag[j, k] = value.imag
+        for i in range(n_out):
+            y_real[:] = 0.0
+            y_imag[:] = 0.0
             for j in range(n_in):
-                vector[j] = state[base_in + column + in_offsets[j]]
-            for i in range(n_out):
-                total = matrix[i, 0] * vector[0]
-                for j in range(1, n_in):
-                    total += matrix[i, j] * vector[j]
-                out[base_out + column + out_offsets[i]] = total
-        position += last - first
+                a, b = real[i, j], imag[i, j]
+                for k in range(_TILE):
+                    y_real[k] += a * x_real[j, k] - b * x_imag[j, k]
+                    y_imag[k] += a * x_imag[j, k] + b * x_real[j, k]
+            offset = out_offsets[i]
+            for k in range(count):
+                out[to_base[k] + offset] = complex(y_real[k], y_imag[k])
 
 
 @_loop

@@ -35,6 +35,9 @@ CONDITIONAL_COMPILED_FROM_SIZE = 1 << 9
 PARALLEL_FROM_SIZE = 1 << 14
 """Amplitudes from which several threads win over one."""
 
+SERIAL_PRODUCT = 1 << 15
+"""Multiplications up to which BLAS libraries do not wake their threads, which here only wait."""
+
 SAMPLING_BUCKET = 1 << 12
 """Amplitudes per bucket of the two-stage sampler."""
 
@@ -143,7 +146,9 @@ def _apply_reference(
     matrix = matrix.astype(state.dtype, copy=False)
     if len(sites) == 1:
         tensor = state.reshape(prod(dims[: sites[0]]), in_dims[0], -1)
-        return cast("NDArray[np.complexfloating]", np.matmul(matrix, tensor).reshape(-1))
+        if matrix.size * tensor.shape[2] <= SERIAL_PRODUCT:
+            return cast("NDArray[np.complexfloating]", np.matmul(matrix, tensor).reshape(-1))
+        return np.concatenate([_product(matrix, columns).reshape(-1) for columns in tensor])
     order = sorted(range(len(sites)), key=sites.__getitem__)
     # Only the sites of the block become axes of their own: NumPy allows 64 at most.
     shape: list[int] = []
@@ -157,8 +162,22 @@ def _apply_reference(
     perm = front + [2 * rank for rank in range(len(sites) + 1)]
     tensor = state.reshape(shape).transpose(perm)
     rest = tensor.shape[len(sites) :]
-    product = (matrix @ tensor.reshape(matrix.shape[1], -1)).reshape(*out_dims, *rest)
+    product = _product(matrix, tensor.reshape(matrix.shape[1], -1)).reshape(*out_dims, *rest)
     return product.transpose(np.argsort(perm)).reshape(-1)
+
+
+def _product(
+    matrix: NDArray[np.complexfloating], columns: NDArray[np.complexfloating]
+) -> NDArray[np.complexfloating]:
+    """Multiply in pieces that BLAS does on one thread, whatever its own settings."""
+    width = max(1, SERIAL_PRODUCT // matrix.size)
+    if columns.shape[1] <= width:
+        return matrix @ columns
+    out = np.empty((len(matrix), columns.shape[1]), dtype=columns.dtype)
+    for start in range(0, columns.shape[1], width):
+        part = slice(start, start + width)
+        np.matmul(matrix, columns[:, part], out=out[:, part])
+    return out
 
 
 def _apply_compiled(

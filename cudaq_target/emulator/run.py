@@ -178,7 +178,7 @@ def emulate(
     program: PulseProgram,
     *,
     dtype: type[np.complexfloating] = np.complex128,
-    max_block_atoms: int = 3,
+    max_block_atoms: int = 4,
     backend: statevector.Backend | None = None,
     threads: int | None = None,
 ) -> EmulatorResult:

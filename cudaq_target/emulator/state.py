@@ -84,7 +84,7 @@ class LevelState:
         n_atoms: int,
         *,
         dtype: type[np.complexfloating] = np.complex128,
-        max_block_atoms: int = 3,
+        max_block_atoms: int = 4,
         backend: statevector.Backend | None = None,
         threads: int | None = None,
         empty_population: float = EMPTY_POPULATION,
