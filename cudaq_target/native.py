@@ -11,13 +11,13 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cudaq_target.blocks import consolidate
-from cudaq_target.cnot_networks import with_shorter_networks
-from cudaq_target.merge import Local, Merger, Pair, Triple, WireOp
 from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, NativeOp, Rz
-from cudaq_target.one_qubit import ZERO_TOLERANCE, euler_angles, multiply, ry, rz
+from cudaq_target.synthesis.blocks import consolidate
+from cudaq_target.synthesis.cnot_networks import with_shorter_networks
+from cudaq_target.synthesis.merge import Local, Merger, Pair, Triple, WireOp
+from cudaq_target.synthesis.one_qubit import ZERO_TOLERANCE, euler_angles, multiply, ry, rz
+from cudaq_target.synthesis.unroll import Unroller
 from cudaq_target.units import wrap_rad
-from cudaq_target.unroll import Unroller
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cudaq_target.blocks import consolidate
-from cudaq_target.merge import Local, Pair
-from cudaq_target.one_qubit import ry
+from cudaq_target.synthesis.blocks import consolidate
+from cudaq_target.synthesis.merge import Local, Pair
+from cudaq_target.synthesis.one_qubit import ry
 from tests.target.random_circuits import random_state
 from tests.target.test_merge import merged, state_after
 

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from cudaq_target import native
 from cudaq_target.circuit import Circuit, Gate
-from cudaq_target.cnot_networks import reduce_to_permutation, with_shorter_networks
 from cudaq_target.errors import Source
+from cudaq_target.synthesis.cnot_networks import reduce_to_permutation, with_shorter_networks
 from tests.target.native_state import circuit_state, native_state
 from tests.target.random_circuits import random_state
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cudaq_target.merge import Local, Merger, Pair, Triple
-from cudaq_target.one_qubit import Shape, phase_gate, ry, rz, shape
+from cudaq_target.synthesis.merge import Local, Merger, Pair, Triple
+from cudaq_target.synthesis.one_qubit import Shape, phase_gate, ry, rz, shape
 from tests.target.native_state import apply
 from tests.target.random_circuits import random_state
 

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from cudaq_target.gates import controlled
-from cudaq_target.merge import Merger, Pair, Triple
-from cudaq_target.multi_control import (
+from cudaq_target.synthesis.merge import Merger, Pair, Triple
+from cudaq_target.synthesis.multi_control import (
     MultiControl,
     flip_cost,
     relative_cost,
     rotation_cost,
 )
-from cudaq_target.one_qubit import rz
+from cudaq_target.synthesis.one_qubit import rz
 from tests.target.test_merge import state_after
 
 X = np.array([[0, 1], [1, 0]], dtype=complex)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cudaq_target.circuit import Gate
 from cudaq_target.errors import Source
 from cudaq_target.gates import matrix as matrix_of
-from cudaq_target.one_qubit import (
+from cudaq_target.synthesis.one_qubit import (
     IDENTITY,
     Shape,
     dagger,

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from cudaq_target.gates import controlled
-from cudaq_target.merge import Merger, Pair
-from cudaq_target.multi_control import MultiControl
-from cudaq_target.synth import write_controlled_unitary, write_diagonal, write_unitary
+from cudaq_target.synthesis.merge import Merger, Pair
+from cudaq_target.synthesis.multi_control import MultiControl
+from cudaq_target.synthesis.synth import write_controlled_unitary, write_diagonal, write_unitary
 from tests.target.native_state import apply
 from tests.target.random_circuits import random_state, random_unitary
 from tests.target.test_merge import state_after

@@ -7,7 +7,7 @@ from cudaq_target import native
 from cudaq_target.circuit import Circuit, Gate
 from cudaq_target.errors import Source
 from cudaq_target.native_ops import CPhase
-from cudaq_target.uncompute import Style, flip_styles
+from cudaq_target.synthesis.uncompute import Style, flip_styles
 from tests.target.native_state import circuit_state, native_state
 from tests.target.random_circuits import random_state
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cudaq_target import weyl
 from cudaq_target.gates import pauli_product
-from cudaq_target.merge import Pair
+from cudaq_target.synthesis import weyl
+from cudaq_target.synthesis.merge import Pair
 from tests.target.random_circuits import random_unitary
 from tests.target.test_merge import state_after
 
