@@ -9,31 +9,25 @@ starting a compiled kernel costs more than it saves.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import os
-from functools import cache
 from math import prod
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from cudaq_target.kernels.statevector_backend import (
+    choose_backend,
+    compiled,
+    count_tasks,
+    numba_compiles,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
 
     from numpy.typing import NDArray
 
-Backend = Literal["numpy", "cpu"]
-
-COMPILED_FROM_SIZE = 1 << 15
-"""Amplitudes from which the compiled kernels win over NumPy, loading them included."""
-
-CONDITIONAL_COMPILED_FROM_SIZE = 1 << 9
-"""The same for `apply_conditional`, which NumPy can only do through large temporaries."""
-
-PARALLEL_FROM_SIZE = 1 << 14
-"""Amplitudes from which several threads win over one."""
+    from cudaq_target.kernels.statevector_backend import Backend
 
 SERIAL_PRODUCT = 1 << 15
 """Multiplications up to which BLAS libraries do not wake their threads, which here only wait."""
@@ -41,63 +35,8 @@ SERIAL_PRODUCT = 1 << 15
 SAMPLING_BUCKET = 1 << 12
 """Amplitudes per bucket of the two-stage sampler."""
 
-
-@cache
-def numba_compiles() -> bool:
-    """Tell whether the `cpu` back end exists here.
-
-    Returns:
-        False where Numba is not installed or its compiler is switched off (NUMBA_DISABLE_JIT=1):
-        interpreted loops would be far slower than NumPy.
-    """
-    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in {"", "0"}:
-        return False
-    return importlib.util.find_spec("numba") is not None
-
-
-def choose_backend(backend: Backend | None, size: int) -> Backend:
-    """Resolve a back end for a state of `size` amplitudes.
-
-    Args:
-        backend: What the caller asked for; None lets the size decide.
-        size: Number of amplitudes.
-
-    Returns:
-        The back end to use.
-
-    Raises:
-        ValueError: The name is unknown.
-        ModuleNotFoundError: `cpu` was asked for where Numba cannot compile.
-
-    >>> choose_backend(None, 8)
-    'numpy'
-    """
-    if backend is None:
-        return "cpu" if size >= COMPILED_FROM_SIZE and numba_compiles() else "numpy"
-    if backend not in ("numpy", "cpu"):
-        raise ValueError(f"backend {backend!r} is unknown; use 'numpy' or 'cpu'")
-    if backend == "cpu" and not numba_compiles():
-        raise ModuleNotFoundError(
-            "backend 'cpu' needs Numba with its compiler switched on (NUMBA_DISABLE_JIT unset); "
-            "use backend='numpy'"
-        )
-    return backend
-
-
-def _compiled() -> ModuleType:
-    from cudaq_target.kernels import _statevector_numba  # noqa: PLC0415
-
-    return _statevector_numba
-
-
-def _n_tasks(size: int, threads: int | None) -> int:
-    """Number of equal pieces of work; 1 keeps the serial kernel."""
-    if size < PARALLEL_FROM_SIZE or threads == 1:
-        return 1
-    import numba  # noqa: PLC0415
-
-    n_threads = numba.get_num_threads() if threads is None else threads
-    return 1 if n_threads <= 1 else int(n_threads) * 4
+CONDITIONAL_COMPILED_FROM_SIZE = 1 << 9
+"""Amplitudes from which `apply_conditional` is compiled: NumPy needs large temporaries for it."""
 
 
 def apply_block(
@@ -212,8 +151,8 @@ def _apply_compiled(
     else:
         out = np.empty(prod(new_dims), dtype=state.dtype)
         out_offsets = _offsets(new_dims, sites)
-    n_tasks = _n_tasks(max(out.size, state.size), threads)
-    _compiled().block(out, state, matrix, in_offsets, out_offsets, segments, n_tasks, threads)
+    n_tasks = count_tasks(max(out.size, state.size), threads)
+    compiled().block(out, state, matrix, in_offsets, out_offsets, segments, n_tasks, threads)
     return out
 
 
@@ -252,7 +191,9 @@ def apply_diagonal(
         strides = np.array([prod(dims[s + 1 :]) for s in sites], dtype=np.int64)
         radix = np.array([dims[s] for s in sites], dtype=np.int64)
         factors = np.ascontiguousarray(diagonal, dtype=state.dtype)
-        _compiled().diagonal(state, factors, strides, radix, _n_tasks(state.size, threads), threads)
+        compiled().diagonal(
+            state, factors, strides, radix, count_tasks(state.size, threads), threads
+        )
         return state
     order = sorted(range(len(sites)), key=sites.__getitem__)
     factors = diagonal.reshape([dims[s] for s in sites]).transpose(order)
@@ -306,8 +247,8 @@ def apply_conditional(
         backend = "cpu"
     if choose_backend(backend, state.size) == "cpu":
         matrices = np.ascontiguousarray(matrices, dtype=state.dtype)
-        n_tasks = _n_tasks(out.size, threads)
-        _compiled().conditional(out, state, matrices, left, right, n_tasks, threads)
+        n_tasks = count_tasks(out.size, threads)
+        compiled().conditional(out, state, matrices, left, right, n_tasks, threads)
         return out
     chosen = matrices.astype(state.dtype, copy=False)[left[:, None] + right]
     old = state.reshape(-1, dims[site], stride)
@@ -375,8 +316,8 @@ def level_populations(
     """
     stride = prod(dims[site + 1 :])
     if choose_backend(backend, state.size) == "cpu":
-        n_tasks = _n_tasks(state.size, threads)
-        result = _compiled().level_populations(state, stride, dims[site], n_tasks, threads)
+        n_tasks = count_tasks(state.size, threads)
+        result = compiled().level_populations(state, stride, dims[site], n_tasks, threads)
         return cast("NDArray[np.float64]", result)
     tensor = state.reshape(-1, dims[site], stride)
     return np.array([np.vdot(tensor[:, k], tensor[:, k]).real for k in range(dims[site])])
@@ -403,7 +344,7 @@ def probabilities(
     """
     if choose_backend(backend, state.size) == "cpu":
         result = np.empty(state.size)
-        _compiled().probabilities(state, result, _n_tasks(state.size, threads), threads)
+        compiled().probabilities(state, result, count_tasks(state.size, threads), threads)
         return result
     squares: NDArray[np.float64] = np.square(state.real, dtype=np.float64)
     squares += np.square(state.imag, dtype=np.float64)
@@ -458,8 +399,8 @@ def _bucket_weights(
 ) -> NDArray[np.float64]:
     n_buckets = -(-state.size // SAMPLING_BUCKET)
     if n_buckets > 1 and choose_backend(backend, state.size) == "cpu":
-        n_tasks = _n_tasks(state.size, threads)
-        result = _compiled().bucket_weights(state, SAMPLING_BUCKET, n_tasks, threads)
+        n_tasks = count_tasks(state.size, threads)
+        result = compiled().bucket_weights(state, SAMPLING_BUCKET, n_tasks, threads)
         return cast("NDArray[np.float64]", result)
     starts = range(0, state.size, SAMPLING_BUCKET)
     return np.array(
@@ -494,8 +435,8 @@ def pauli_expectation(
     if x_mask >= size or z_mask >= size or x_mask < 0 or z_mask < 0:
         raise ValueError(f"Pauli masks {x_mask} and {z_mask} must lie inside 0..{size - 1}")
     if choose_backend(backend, size) == "cpu":
-        n_tasks = _n_tasks(size, threads)
-        total = _compiled().pauli_sum(state, x_mask, z_mask, n_tasks, threads)
+        n_tasks = count_tasks(size, threads)
+        total = compiled().pauli_sum(state, x_mask, z_mask, n_tasks, threads)
     else:
         index = np.arange(size)
         signs = 1.0 - 2.0 * (np.bitwise_count(index & z_mask) & 1)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cudaq_target.kernels.statevector_backend import Backend
     from cudaq_target.timeline import PulseProgram
 
 
@@ -179,7 +180,7 @@ def emulate(
     *,
     dtype: type[np.complexfloating] = np.complex128,
     max_block_atoms: int = 4,
-    backend: statevector.Backend | None = None,
+    backend: Backend | None = None,
     threads: int | None = None,
 ) -> EmulatorResult:
     """Run a program exactly.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cudaq_target.emulator.levels import LevelOperator, Levels
+    from cudaq_target.kernels.statevector_backend import Backend
 
 EMPTY_POPULATION = 1e-14
 """Population of r in the state below which a three-level atom goes back to two levels."""
@@ -85,7 +86,7 @@ class LevelState:
         *,
         dtype: type[np.complexfloating] = np.complex128,
         max_block_atoms: int = 4,
-        backend: statevector.Backend | None = None,
+        backend: Backend | None = None,
         threads: int | None = None,
         empty_population: float = EMPTY_POPULATION,
     ) -> None:

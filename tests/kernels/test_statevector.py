@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cudaq_target.kernels import statevector as sv
+from cudaq_target.kernels.statevector_backend import choose_backend
 
 BACKENDS = ["numpy", "cpu"]
 
@@ -182,19 +183,20 @@ def test_digits_are_most_significant_first():
 
 def test_unknown_backend_is_named():
     with pytest.raises(ValueError, match="backend 'gpuu' is unknown"):
-        sv.choose_backend("gpuu", 4)
+        choose_backend("gpuu", 4)
 
 
 def test_numpy_alone_is_enough_when_numba_cannot_compile():
     code = (
         "import numpy as np, sys\n"
         "from cudaq_target.kernels import statevector as sv\n"
+        "from cudaq_target.kernels.statevector_backend import choose_backend\n"
         "s = np.zeros(2**15, dtype=complex); s[0] = 1\n"
         "h = np.array([[1, 1], [1, -1]]) / 2**0.5\n"
         "sv.apply_block(s, [2]*15, (0,), h)\n"
         "assert abs(s[2**14]**2 - 0.5) < 1e-12\n"
         "assert 'numba' not in sys.modules\n"
-        "try:\n    sv.choose_backend('cpu', 1)\n"
+        "try:\n    choose_backend('cpu', 1)\n"
         "except ModuleNotFoundError as e:\n    assert 'NUMBA_DISABLE_JIT' in str(e)\n"
         "else:\n    raise SystemExit(1)\n"
     )

@@ -1,0 +1,78 @@
+"""Which implementation of the state-vector kernels runs, and on how many threads."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+Backend = Literal["numpy", "cpu"]
+
+COMPILED_FROM_SIZE = 1 << 15
+"""Amplitudes from which the compiled kernels win over NumPy, loading them included."""
+
+PARALLEL_FROM_SIZE = 1 << 14
+"""Amplitudes from which several threads win over one."""
+
+
+@cache
+def numba_compiles() -> bool:
+    """Tell whether the `cpu` back end exists here.
+
+    Returns:
+        False where Numba is not installed or its compiler is switched off (NUMBA_DISABLE_JIT=1):
+        interpreted loops would be far slower than NumPy.
+    """
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in {"", "0"}:
+        return False
+    return importlib.util.find_spec("numba") is not None
+
+
+def choose_backend(backend: Backend | None, size: int) -> Backend:
+    """Resolve a back end for a state of `size` amplitudes.
+
+    Args:
+        backend: What the caller asked for; None lets the size decide.
+        size: Number of amplitudes.
+
+    Returns:
+        The back end to use.
+
+    Raises:
+        ValueError: The name is unknown.
+        ModuleNotFoundError: `cpu` was asked for where Numba cannot compile.
+
+    >>> choose_backend(None, 8)
+    'numpy'
+    """
+    if backend is None:
+        return "cpu" if size >= COMPILED_FROM_SIZE and numba_compiles() else "numpy"
+    if backend not in ("numpy", "cpu"):
+        raise ValueError(f"backend {backend!r} is unknown; use 'numpy' or 'cpu'")
+    if backend == "cpu" and not numba_compiles():
+        raise ModuleNotFoundError(
+            "backend 'cpu' needs Numba with its compiler switched on (NUMBA_DISABLE_JIT unset); "
+            "use backend='numpy'"
+        )
+    return backend
+
+
+def compiled() -> ModuleType:
+    """Import the compiled kernels, which loads Numba."""
+    from cudaq_target.kernels import _statevector_numba  # noqa: PLC0415
+
+    return _statevector_numba
+
+
+def count_tasks(size: int, threads: int | None) -> int:
+    """Return the number of equal pieces of work; 1 keeps the serial kernel."""
+    if size < PARALLEL_FROM_SIZE or threads == 1:
+        return 1
+    import numba  # noqa: PLC0415
+
+    n_threads = numba.get_num_threads() if threads is None else threads
+    return 1 if n_threads <= 1 else int(n_threads) * 4
