@@ -44,3 +44,43 @@ class FrameTooLongError(CouplerError):
             f"a frame of {self.frame_bytes} bytes does not fit into slots of "
             f"{self.slot_bytes} bytes; format the ring with a larger slot_bytes"
         )
+
+
+@dataclass
+class FunctionTableError(CouplerError):
+    """Two functions of one dispatcher have the same id.
+
+    Attributes:
+        name: The function that was added.
+        other: The function that was there.
+    """
+
+    name: str
+    other: str
+
+    def __str__(self) -> str:
+        if self.name == self.other:
+            return f"function {self.name!r} is registered twice; register it once"
+        return (
+            f"functions {self.name!r} and {self.other!r} have the same 32-bit id; "
+            f"rename one of them"
+        )
+
+
+@dataclass
+class DecoderCountError(CouplerError):
+    """A decode server was given too many decoders.
+
+    Attributes:
+        n_decoders: How many.
+        n_decoders_max: How many it takes.
+    """
+
+    n_decoders: int
+    n_decoders_max: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_decoders} decoders do not fit into one server of at most "
+            f"{self.n_decoders_max}; start a second server"
+        )

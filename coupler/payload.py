@@ -90,7 +90,7 @@ def unpack_bits(packed: Buffer, n_bits: int) -> NDArray[np.uint8]:
     Returns:
         Zeros and ones, shape (n_bits,).
     """
-    whole = np.frombuffer(packed, dtype=np.uint8, count=packed_bytes(n_bits))
+    whole = np.frombuffer(memoryview(packed), dtype=np.uint8, count=packed_bytes(n_bits))
     return np.unpackbits(whole, count=n_bits, bitorder="little")
 
 

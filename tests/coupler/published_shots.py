@@ -1,0 +1,40 @@
+"""NVIDIA's 100 published shots with the correction that a look-up decoder must give for each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cudaq_target.kernels.lut_decoder import LookupDecoder, lookup_decoder
+
+FOLDER = Path(__file__).parents[3] / "shared" / "data" / "decoder_multi_error_lut"
+
+
+def published_decoder() -> LookupDecoder:
+    """The decoder of the configuration file."""
+    _skip_without_files()
+    text = (FOLDER / "config_multi_err_lut.yml").read_text()
+    sparse = {}
+    for name in ("H", "O", "D"):
+        found = re.search(rf"{name}_sparse:\s*\[([^\]]*)\]", text)
+        assert found is not None
+        sparse[name] = [int(index) for index in found[1].split(",")]
+    return lookup_decoder(sparse["H"], sparse["O"], sparse["D"], n_errors=335, max_errors=2)
+
+
+def published_shots() -> tuple[np.ndarray, np.ndarray]:
+    """Measured bits (n_shots, n_measurements) and corrections (n_shots,)."""
+    _skip_without_files()
+    text = (FOLDER / "syndromes_multi_err_lut.txt").read_text()
+    shots, corrections = text.split("CORRECTIONS_START")
+    rows = [block.split()[1:] for block in shots.split("SHOT_START")[1:]]
+    expected = corrections.split("CORRECTIONS_END")[0].split()
+    return np.array(rows, dtype=np.uint8), np.array(expected, dtype=np.uint8)
+
+
+def _skip_without_files() -> None:
+    if not FOLDER.is_dir():
+        pytest.skip("data set decoder_multi_error_lut is not beside this checkout")
