@@ -6,6 +6,7 @@ loop: a serial one, which starts no thread pool, and a parallel one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,17 +29,23 @@ _parallel = cast(
 )
 
 
+_one_at_a_time = threading.Lock()
+
+
 def _with_threads(threads: int | None, kernel: Callable[..., object], *args: object) -> None:
-    """Run a parallel kernel under a cap; Numba's own setting is restored."""
-    if threads is None:
-        kernel(*args)
-        return
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    try:
-        kernel(*args)
-    finally:
-        numba.set_num_threads(before)
+    """Run a parallel kernel under a cap; Numba's own setting is restored.
+
+    Numba's fallback threading layer ends the process when two threads start parallel kernels at
+    the same time, and a kernel takes all cores anyway, so callers take turns.
+    """
+    with _one_at_a_time:
+        before = numba.get_num_threads()
+        if threads is not None:
+            numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        try:
+            kernel(*args)
+        finally:
+            numba.set_num_threads(before)
 
 
 _TILE = 128

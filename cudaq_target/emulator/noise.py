@@ -169,8 +169,8 @@ class Noise:
         `samples_per_run` shots, which is one per shot by default.
         """
         if self.n_runs is not None:
-            return min(self.n_runs, n_shots)
-        return -(-n_shots // self.shots_per_run)
+            return max(1, min(self.n_runs, n_shots))
+        return max(1, -(-n_shots // self.shots_per_run))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -306,6 +306,8 @@ class _Trajectory:
                 if isinstance(step, Rotation):
                     done.append(step)
                 continue
+            if not (step.drives or state.open_atoms):
+                continue  # Nothing is in r, so nothing happens.
             before = state.copy(), interactions.copy()
             _apply(state, interactions, step)
             interactions.settle_losses(state)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 
 import numpy as np
@@ -174,6 +175,20 @@ def test_parallel_pauli_sum_agrees_with_the_reference():
     masks = (0b101_0000_0000_1001, 0b100_0000_0001_1000)
     compiled = sv.pauli_expectation(state, *masks, backend="cpu", threads=2)
     assert compiled == pytest.approx(sv.pauli_expectation(state, *masks, backend="numpy"))
+
+
+def test_parallel_kernels_may_be_called_from_many_threads():
+    matrix = np.linalg.qr(random_complex(np.random.default_rng(0), 4, 4))[0]
+    state = random_complex(np.random.default_rng(1), 2**15)
+    dims = [2] * 15
+
+    def apply(_):
+        return sv.apply_block(state.copy(), dims, (3, 9), matrix, backend="cpu", threads=2)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(apply, range(16)))
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
 
 
 def test_digits_are_most_significant_first():

@@ -68,7 +68,7 @@ def test_trajectories_average_to_the_lindblad_equation(seed, rates):
         dephasing_rate=rates.get("dephasing", 0.0),
         hyperfine_dephasing_rate=rates.get("hyperfine", 0.0),
     )
-    bits = LocalMachine().sample(program, 1000, noise=model, rng=rng)
+    bits = LocalMachine().sample(program, 800, noise=model, rng=rng)
     assert_drawn_from(bits, oracle.bit_probabilities(program, **rates))
 
 
@@ -273,6 +273,7 @@ def test_shots_of_one_run_share_its_draws():
     assert noise.n_trajectories(20) == 1
     assert nz.Noise().n_trajectories(20) == 20
     assert nz.Noise(shots_per_run=7).n_trajectories(20) == 3
+    assert nz.Noise().n_trajectories(0) == 1
     assert nz.Noise(n_runs=50).n_trajectories(20) == 20
 
 
