@@ -92,6 +92,14 @@ def input_errors(names: tuple[str, ...], n_inputs: int) -> Iterator[Error]:
             yield Error(f"{name}, input {seed}", infidelity(qiskit_state(circuit, head), state))
 
 
+def large_errors(quick: bool) -> Iterator[Error]:
+    """Compare a large random circuit with one NumPy contraction per gate."""
+    from tests.target.simulate import state_of  # noqa: PLC0415
+
+    circuit = kernels.random_layers(12 if quick else 20, 10)
+    yield Error(circuit.kernel, infidelity(state_of(circuit), compiled_state(circuit)[1]))
+
+
 def qiskit_state(circuit: QuantumCircuit, head: Sequence[Gate]) -> State:
     """Return Qiskit's state of one-qubit gates followed by a circuit, qubit 0 most significant."""
     from qiskit import QuantumCircuit  # noqa: PLC0415

@@ -28,7 +28,7 @@ _PEER_REPEATS = 2
 
 def rows(quick: bool = False) -> Iterator[Row]:
     """Measure everything, one row at a time."""
-    for which in ("corpus", "inputs", "qutip"):
+    for which in ("corpus", "inputs", "large", "qutip"):
         yield error_row(which, quick)
     # Loads and, where needed, compiles the machine code that the timed processes read from disk.
     probe("run_ours", "random-12")
@@ -37,7 +37,7 @@ def rows(quick: bool = False) -> Iterator[Row]:
             yield from ghz_rows(n, repeats=3)
     yield from ghz_rows(GHZ_QUBITS, repeats=1 if quick else _PEER_REPEATS)
     for name in LARGE:
-        yield large_row(name, repeats=1 if quick else 5, peer_repeats=0 if quick else 1)
+        yield from large_rows(name, repeats=1 if quick else 5, peer_repeats=0 if quick else 1)
     yield from overhead_rows(blocks=1 if quick else 10)
 
 
@@ -46,6 +46,7 @@ def error_row(which: str, quick: bool) -> Row:
     titles = {
         "corpus": ("state error of lowered kernels, test corpus", "qpp-cpu", ERROR_GOAL),
         "inputs": ("state error of the circuits, random inputs", "Qiskit Statevector", ERROR_GOAL),
+        "large": ("state error of a large random circuit", "NumPy", ERROR_GOAL),
         "qutip": ("state error against pulser-simulation", "rtol 1e-10, atol 1e-12", QUTIP_GOAL),
     }
     title, peer, limit = titles[which]
@@ -67,7 +68,7 @@ def error_row(which: str, quick: bool) -> Row:
         )
     worst, value = max(errors, key=lambda entry: entry[1])
     return Row(
-        name=f"{title}, {len(errors)} cases",
+        name=f"{title}, {f'{len(errors)} cases' if len(errors) > 1 else worst}",
         value=value,
         unit="1 - F",
         peer=peer,
@@ -125,33 +126,39 @@ def ghz_rows(n: int, repeats: int) -> Iterator[Row]:
         )
 
 
-def large_row(name: str, repeats: int, peer_repeats: int) -> Row:
-    """Compile and run a large circuit in a fresh process; the peer runs the ideal gates."""
+def large_rows(name: str, repeats: int, peer_repeats: int) -> Iterator[Row]:
+    """Compile and run a large circuit in fresh processes; the peers run the ideal gates."""
     title, limit_s, prototype_s = LARGE[name]
     progress(title)
     goal = Goal(limit_s)
     try:
-        peer_s = [float(probe("run_qpp", name)["seconds"]) for _ in range(peer_repeats)]
+        peers = {
+            label: [float(probe(run, name)["seconds"]) for _ in range(peer_repeats)]
+            for label, run in (("qpp-cpu", "run_qpp"), ("NumPy, no shots", "run_numpy"))
+        }
         taken = [cold_probe("run_ours", name) for _ in range(repeats)]
     except ProbeError as error:
-        return Row(title, None, "s", reach=str(goal), note=f"could not run: {error}")
+        yield Row(title, None, "s", reach=str(goal), note=f"could not run: {error}")
+        return
     value = statistics.median(one["seconds"] for one in taken)
     compiling = statistics.median(one["compile_s"] for one in taken)
-    return Row(
-        name=title,
-        value=value,
-        unit="s",
-        peer=f"qpp-cpu, ideal gates: {statistics.median(peer_s):.2f} s" if peer_s else None,
-        ratio=statistics.median(peer_s) / value if peer_s else None,
-        reach=str(goal),
-        holds=goal.met_by(value),
-        samples=tuple(one["seconds"] for one in taken),
-        note=(
-            f"Fresh process, empty pulse cache, imports not included, 1000 shots; of this "
-            f"{compiling:.2f} s compile and load Numba's code. Prototype: {prototype_s} s on "
-            "another, quiet machine."
-        ),
-    )
+    for label, peer_s in peers.items():
+        median_s = statistics.median(peer_s) if peer_s else None
+        yield Row(
+            name=title if label == "qpp-cpu" else f"{title}, against {label}",
+            value=value,
+            unit="s",
+            peer=f"{label}, ideal gates: {median_s:.2f} s" if median_s else None,
+            ratio=median_s / value if median_s else None,
+            reach=str(goal) if label == "qpp-cpu" else None,
+            holds=goal.met_by(value) if label == "qpp-cpu" else None,
+            samples=tuple(one["seconds"] for one in taken),
+            note=(
+                f"Fresh process, empty pulse cache, imports not included, 1000 shots; of this "
+                f"{compiling:.2f} s compile and load Numba's code. Prototype: {prototype_s} s on "
+                "another, quiet machine."
+            ),
+        )
 
 
 def overhead_rows(blocks: int) -> Iterator[Row]:

@@ -92,6 +92,18 @@ def run_qutip(name: str) -> dict[str, Any]:
     return {"import_s": imported, "seconds": perf_counter() - start}
 
 
+def run_numpy(name: str) -> dict[str, Any]:
+    """Apply the ideal gates by one NumPy contraction each, without taking shots."""
+    start = perf_counter()
+    from tests.target.simulate import state_of  # noqa: PLC0415
+
+    imported = perf_counter() - start
+    circuit = digital_circuit(name)
+    start = perf_counter()
+    state_of(circuit)
+    return {"import_s": imported, "seconds": perf_counter() - start}
+
+
 def ghz_in_process(name: str) -> dict[str, Any]:
     """Compile, solve and emulate with loaded code and empty caches.
 
@@ -184,7 +196,7 @@ def _ten(run: Callable[[], None]) -> list[float]:
 
 
 def accuracy(which: str, quick: str) -> dict[str, Any]:
-    """Collect errors of lowered kernels: `corpus`, `inputs` or `qutip`."""
+    """Collect errors of lowered kernels: `corpus`, `inputs`, `large` or `qutip`."""
     from benchmarks import accuracy as errors  # noqa: PLC0415
     from benchmarks import circuits  # noqa: PLC0415
 
@@ -195,6 +207,8 @@ def accuracy(which: str, quick: str) -> dict[str, Any]:
     elif which == "inputs":
         names = circuits.QUICK if is_quick else tuple(case.name for case in circuits.CASES)
         found = errors.input_errors(names, 1 if is_quick else 3)
+    elif which == "large":
+        found = errors.large_errors(is_quick)
     else:
         found = errors.qutip_errors(is_quick)
     errors_found = [(one.case, one.infidelity) for one in found]
@@ -226,6 +240,7 @@ PROBES: dict[str, Callable[..., dict[str, Any]]] = {
         compile_qiskit,
         ghz_in_process,
         run_ours,
+        run_numpy,
         run_qpp,
         run_qutip,
         sample_calls,

@@ -57,7 +57,7 @@ def test_what_cannot_run_has_no_verdict(monkeypatch):
 
     monkeypatch.setattr(digital, "probe", fail)
     monkeypatch.setattr(digital, "cold_probe", fail)
-    row = digital.large_row("ghz-24", repeats=1, peer_repeats=0)
+    (row,) = digital.large_rows("ghz-24", repeats=1, peer_repeats=0)
     assert check(row)["holds"] is None
     assert "no memory" in row.note
     assert all(check(row)["holds"] is None for row in digital.overhead_rows(1))
