@@ -141,6 +141,7 @@ class LossyStream(RuleBasedStateMachine):
             while (message := self.sender.poll(self.now_ns)) is not None:
                 self.receiver.receive(*message)
             self.take(10**6)
+        self.take(10**6)
         assert self.sender.is_done
         assert self.receiver.is_complete
         lost = {shot for first, end in self.receiver.missing for shot in range(first, end)}
