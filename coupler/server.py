@@ -1,0 +1,242 @@
+"""The server's end: one thread that moves frames between a transport and a dispatcher."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Final
+
+from cudaq_target.coupler.dispatch import Dispatcher, Function
+from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
+from cudaq_target.coupler.errors import FrameTooLongError
+from cudaq_target.coupler.link_errors import EndpointError, ServerFailedError
+from cudaq_target.coupler.sessions import DuplicateWindow, Session
+from cudaq_target.coupler.transports.interface import TransportOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+    from types import TracebackType
+
+    from typing_extensions import Buffer
+
+    from cudaq_target.coupler.dispatch import Ticket
+    from cudaq_target.coupler.security import ServerSecurity
+    from cudaq_target.coupler.transports.interface import Port
+
+_LOG = logging.getLogger(__name__)
+MAX_SESSIONS: Final = 256
+# Repeats are recognised among so many times the requests that a client has in flight.
+_WINDOWS_REMEMBERED: Final = 4
+_IDLE_S: Final = 0.02
+_PENDING_S: Final = 0.001
+_TEND_NS: Final = 20_000_000
+
+
+class Server:
+    """Serves until it is closed; a context manager."""
+
+    def __init__(self, dispatcher: Dispatcher, port: Port, n_slots: int) -> None:
+        """Start the thread.
+
+        Args:
+            dispatcher: Used by this server alone, from its thread.
+            port: Bound; closed by `close`.
+            n_slots: Requests that a client has in flight at most.
+
+        Raises:
+            FrameTooLongError: The dispatcher writes longer answers than a slot holds.
+        """
+        if dispatcher.slot_bytes > port.slot_bytes:
+            port.close()
+            raise FrameTooLongError(dispatcher.slot_bytes, port.slot_bytes)
+        self._dispatcher = dispatcher
+        self._port = port
+        self._n_remembered = _WINDOWS_REMEMBERED * n_slots
+        self._sessions: OrderedDict[Hashable, Session] = OrderedDict()
+        self._finished: deque[tuple[Ticket, int, bytes]] = deque()
+        self._stop = threading.Event()
+        self._failure: Exception | None = None
+        self._pid = os.getpid()
+        self._padded = memoryview(bytearray(port.slot_bytes))
+        self._thread = threading.Thread(target=self._run, name=f"coupler {port.endpoint}")
+        self._thread.daemon = True  # an interpreter that ends does not wait for its clients
+        self._thread.start()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens, with the port that was chosen."""
+        return self._port.endpoint
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves."""
+        return self._thread.is_alive()
+
+    def counters(self) -> dict[str, int]:
+        """What dispatcher and transport met so far, by name."""
+        return self._dispatcher.counters.as_dict() | self._port.counters.as_dict()
+
+    def finish(self, ticket: Ticket, status: int, result: Buffer = b"") -> None:
+        """Answer a request whose handler returned `PENDING`; from any thread.
+
+        Args:
+            ticket: From its `Call`.
+            status: A `frame.Status`.
+            result: Result bytes; copied.
+        """
+        self._finished.append((ticket, status, bytes(result)))
+
+    def close(self) -> None:
+        """Answer what is pending with CANCELLED and stop.
+
+        Raises:
+            ServerFailedError: The server had stopped with an error before.
+        """
+        if os.getpid() != self._pid:
+            return  # a child of a fork has neither the thread nor a claim on the sockets
+        self._stop.set()
+        self._thread.join()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise ServerFailedError(str(self.endpoint), repr(failure)) from failure
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "running" if self.is_running else "closed"
+        return f"Server({str(self.endpoint)!r}, {state})"
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+            self._cancel()
+        except Exception as error:  # noqa: BLE001 - `close` raises it in the thread of the owner
+            _LOG.exception("the server of %s stopped", self.endpoint)
+            self._failure = error
+        finally:
+            self._port.close()
+
+    def _serve(self) -> None:
+        port, dispatcher = self._port, self._dispatcher
+        request = memoryview(bytearray(port.slot_bytes))
+        answer = memoryview(bytearray(port.slot_bytes))
+        next_tend_ns = 0
+        while not self._stop.is_set():
+            arrived = port.receive_into(request, _PENDING_S if dispatcher.n_pending else _IDLE_S)
+            if arrived is not None:
+                peer, n_bytes = arrived
+                session = self._session(peer)
+                n_answer = dispatcher.dispatch_into(
+                    session, request, n_bytes, answer, exact=port.exact
+                )
+                if n_answer:
+                    port.send(peer, answer, n_answer)
+                else:
+                    port.skip(peer)
+            if dispatcher.n_pending or self._finished:
+                self._answer_pending()
+            now_ns = time.monotonic_ns()
+            if arrived is None or now_ns >= next_tend_ns:
+                next_tend_ns = now_ns + _TEND_NS
+                port.tend()
+
+    def _answer_pending(self) -> None:
+        while self._finished:
+            ticket, status, result = self._finished.popleft()
+            frame = self._dispatcher.finish(ticket, status, result)
+            if frame is not None:
+                self._send(ticket.session, frame)
+        for session, frame in self._dispatcher.expire():
+            self._send(session, frame)
+
+    def _cancel(self) -> None:
+        """Answer requests that already arrived, and those that are pending, with CANCELLED."""
+        self._answer_pending()
+        for session, frame in self._dispatcher.shutdown():
+            self._send(session, frame)
+        request = memoryview(bytearray(self._port.slot_bytes))
+        answer = memoryview(bytearray(self._port.slot_bytes))
+        until_s = time.monotonic() + _IDLE_S
+        while time.monotonic() < until_s:
+            arrived = self._port.receive_into(request, _PENDING_S)
+            if arrived is None:
+                return
+            peer, n_bytes = arrived
+            n_answer = self._dispatcher.dispatch_into(
+                self._session(peer), request, n_bytes, answer, exact=self._port.exact
+            )
+            if n_answer:
+                self._port.send(peer, answer, n_answer)
+
+    def _send(self, session: Session, frame: bytes) -> None:
+        self._padded[: len(frame)] = frame
+        self._port.send(session.peer, self._padded, len(frame))
+
+    def _session(self, peer: Hashable) -> Session:
+        session = self._sessions.get(peer)
+        if session is not None:
+            if len(self._sessions) > 1:
+                self._sessions.move_to_end(peer)
+            return session
+        window = DuplicateWindow(self._n_remembered, sequenced=False)
+        session = self._sessions[peer] = Session(peer, window)
+        if len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+            self._port.counters.evicted_sessions += 1
+        return session
+
+
+def serve(
+    functions: Dispatcher | Iterable[Function],
+    endpoint: str | Endpoint,
+    *,
+    security: ServerSecurity | None = None,
+    options: TransportOptions | None = None,
+) -> Server:
+    """Serve functions at an endpoint, from a thread of this process.
+
+    Args:
+        functions: The function table, or a dispatcher that nobody else uses.
+        endpoint: `shm://name`, `ipc://path`, `tcp://host:port` or `udp://host:port`; port 0
+            takes a free one.
+        security: Keys and allow-list; required where other machines can connect.
+        options: Geometry, the same at both ends.
+
+    Raises:
+        EndpointError: `endpoint` has another form, or is not of this machine.
+        InsecureEndpointError: Strangers could connect.
+        AddressInUseError: Another server listens there.
+    """
+    place = parse_endpoint(endpoint) if isinstance(endpoint, str) else endpoint
+    chosen = options or TransportOptions()
+    if isinstance(functions, Dispatcher):
+        dispatcher = functions
+    else:
+        dispatcher = Dispatcher(functions, slot_bytes=chosen.slot_bytes)
+    return Server(dispatcher, _port(place, chosen, security), chosen.n_slots)
+
+
+def _port(place: Endpoint, options: TransportOptions, security: ServerSecurity | None) -> Port:
+    if place.scheme is Scheme.UDP:
+        from cudaq_target.coupler.security import check_bind  # noqa: PLC0415
+        from cudaq_target.coupler.transports.udp import UdpPort  # noqa: PLC0415 - one transport
+
+        check_bind(place, security)
+        return UdpPort(place, options)
+    if place.scheme is Scheme.SHM:
+        raise EndpointError(str(place), "not built yet", "Use ipc://")
+    from cudaq_target.coupler.transports.zeromq import ZmqPort  # noqa: PLC0415
+
+    return ZmqPort(place, options, security)

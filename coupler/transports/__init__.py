@@ -1,0 +1,1 @@
+"""One module per transport; `interface` says what each offers to `link` and `server`."""

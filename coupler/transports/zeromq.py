@@ -1,0 +1,382 @@
+"""ZeroMQ over `ipc` and `tcp`: DEALER clients, a ROUTER server, one part per message.
+
+Every option that decides what happens under faults is set here and nowhere left to a default;
+`coupler.md` measured why. Nothing is dropped silently: ROUTER_MANDATORY turns a full or missing
+peer into an error, IMMEDIATE a missing server, and heartbeats a frozen one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from socket import AF_UNIX, SOCK_STREAM
+from socket import socket as plain_socket
+from typing import TYPE_CHECKING, Final
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
+from cudaq_target.coupler.link_errors import (
+    AddressInUseError,
+    EndpointError,
+    LinkBusyError,
+    LinkLostError,
+    LinkRefusedError,
+    LinkTimeoutError,
+)
+from cudaq_target.coupler.security import check_bind, private_directory
+from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
+from cudaq_target.coupler.transports.zap import ZAP_DOMAIN, AllowList, is_readable
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from cudaq_target.coupler.security import ClientSecurity, ServerSecurity
+
+# A blocked `recv` is left this often to look at the connection: a loss shows within this time.
+LOOK_AROUND_MS: Final = 20
+RECONNECT_FIRST_MS, RECONNECT_LAST_MS = 20, 320
+HANDSHAKE_MS: Final = 2000
+TCP_BUFFER_BYTES: Final = 1 << 20
+_IDENTITY_BYTES: Final = 16
+_MAX_NAME_BYTES: Final = 255
+_RETRY_S: Final = 0.001
+_FAILED_HANDSHAKE: Final = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+
+def _set_common(socket: zmq.Socket[bytes], options: TransportOptions) -> None:
+    # A full queue opens again when it is half empty: twice the window, so that the window rules.
+    socket.setsockopt(zmq.SNDHWM, 2 * options.n_slots)
+    socket.setsockopt(zmq.RCVHWM, 2 * options.n_slots)
+    socket.setsockopt(zmq.MAXMSGSIZE, options.slot_bytes)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, options.heartbeat_interval_ms)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, options.heartbeat_timeout_ms)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, options.heartbeat_timeout_ms)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    socket.setsockopt(zmq.SNDBUF, TCP_BUFFER_BYTES)
+    socket.setsockopt(zmq.RCVBUF, TCP_BUFFER_BYTES)
+    socket.setsockopt(zmq.RCVTIMEO, LOOK_AROUND_MS)
+    socket.setsockopt(zmq.IPV6, 1)
+
+
+class _TimedReceiver:
+    """`recv_into` with a limit in time, without a poll in front of every message."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+        self._timeout_ms = LOOK_AROUND_MS
+
+    def into(self, buffer: memoryview, timeout_s: float) -> int | None:
+        """Length of the next part (bytes); None where none came within `LOOK_AROUND_MS`."""
+        if timeout_s <= 0.0 and not is_readable(self._socket):
+            return None
+        timeout_ms = min(LOOK_AROUND_MS, max(1, int(1000 * timeout_s)))
+        if timeout_ms != self._timeout_ms:
+            self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
+            self._timeout_ms = timeout_ms
+        try:
+            return self._socket.recv_into(buffer)
+        except zmq.Again:
+            return None
+
+    def drop_rest(self) -> bool:
+        """Discard further parts of the message; whether there were any."""
+        found = False
+        while self._socket.getsockopt(zmq.RCVMORE):
+            self._socket.recv_into(bytearray(1))
+            found = True
+        return found
+
+
+class ZmqWire:
+    """A DEALER that reconnects on its own and says when it lost its server."""
+
+    exact: Final = True
+    resend_after_s: Final = None
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        options: TransportOptions,
+        security: ClientSecurity | None,
+        timeout_s: float,
+    ) -> None:
+        """Connect, and wait until the server has accepted.
+
+        Raises:
+            LinkTimeoutError: No server came within `timeout_s`.
+            LinkRefusedError: The server refused the keys.
+        """
+        self.endpoint = endpoint
+        self.slot_bytes = options.slot_bytes
+        self.counters = TransportCounters()
+        self._is_connected = False
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        _set_common(self._socket, options)
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_FIRST_MS)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_LAST_MS)
+        # A name of its own keeps the session through a reconnect; as long as a key, so that
+        # nobody guesses it. A leading 0 is ZeroMQ's.
+        self._socket.setsockopt(zmq.ROUTING_ID, b"\1" + os.urandom(_IDENTITY_BYTES))
+        if security is not None:
+            self._socket.setsockopt(zmq.CURVE_SERVERKEY, security.server_public.encode())
+            self._socket.setsockopt(zmq.CURVE_PUBLICKEY, security.keys.public.encode())
+            self._socket.setsockopt(zmq.CURVE_SECRETKEY, security.keys.secret.encode())
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILED_HANDSHAKE
+        )
+        self._receiver = _TimedReceiver(self._socket)
+        try:
+            self._socket.connect(_text_for_zmq(endpoint))
+            self._await_server(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, slot: memoryview, n_bytes: int) -> None:
+        """Send one frame without waiting; see `Wire.send`."""
+        try:
+            self._socket.send(slot[:n_bytes], zmq.NOBLOCK)
+        except zmq.Again:
+            self._look_around()
+            reason = "its queue is full" if self._is_connected else "it is not connected"
+            raise LinkBusyError(str(self.endpoint), reason) from None
+
+    def receive_into(self, slot: memoryview, timeout_s: float) -> int | None:
+        """Receive one frame; see `Wire.receive_into`."""
+        until = time.monotonic() + timeout_s
+        while True:
+            n_bytes = self._receiver.into(slot, timeout_s)
+            if n_bytes is None:
+                self._look_around()
+            elif self._receiver.drop_rest():
+                self.counters.multipart += 1
+            else:
+                return min(n_bytes, len(slot))
+            timeout_s = until - time.monotonic()
+            if timeout_s <= 0.0:
+                return None
+
+    def close(self) -> None:
+        """Give everything back; see `Wire.close`."""
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(0)
+        self._context.term()
+
+    def _await_server(self, timeout_s: float) -> None:
+        until = time.monotonic() + timeout_s
+        was_refused = False
+        while not self._is_connected:
+            left_ms = int(1000 * (until - time.monotonic()))
+            if left_ms <= 0 or not self._monitor.poll(left_ms):
+                if was_refused:
+                    raise LinkRefusedError(str(self.endpoint), "wrong or missing keys")
+                raise LinkTimeoutError(str(self.endpoint), "the connection", timeout_s, 1)
+            event = recv_monitor_message(self._monitor)["event"]
+            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                raise LinkRefusedError(str(self.endpoint), "it does not know this client's key")
+            self._is_connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            was_refused = was_refused or not self._is_connected
+        self.counters.connects += 1
+
+    def _look_around(self) -> None:
+        """Take note of the connection's state.
+
+        Raises:
+            LinkLostError: It was lost since the last look.
+        """
+        was_lost = False
+        while is_readable(self._monitor):
+            event = recv_monitor_message(self._monitor)["event"]
+            self._is_connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            if event == zmq.EVENT_DISCONNECTED:
+                self.counters.disconnects += 1
+                was_lost = True
+            elif self._is_connected:
+                self.counters.connects += 1
+            else:
+                self.counters.refused_handshakes += 1
+        if was_lost:
+            raise LinkLostError(str(self.endpoint), 0, "it closed, or went silent")
+
+
+class ZmqPort:
+    """A ROUTER; each client is a peer by the name that it gave itself."""
+
+    exact: Final = True
+
+    def __init__(
+        self, endpoint: Endpoint, options: TransportOptions, security: ServerSecurity | None
+    ) -> None:
+        """Bind.
+
+        Raises:
+            InsecureEndpointError: Strangers could connect.
+            AddressInUseError: Another server listens there.
+            EndpointError: The place does not exist on this machine.
+        """
+        check_bind(endpoint, security)
+        self.slot_bytes = options.slot_bytes
+        self.counters = TransportCounters()
+        self._drain_ms = options.drain_ms
+        self._name = memoryview(bytearray(_MAX_NAME_BYTES))
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._max_waiting = 4 * options.n_slots
+        self._context = zmq.Context()
+        self._zap = None if security is None else AllowList(self._context, security.allowed)
+        self._socket = self._context.socket(zmq.ROUTER)
+        _set_common(self._socket, options)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a client that reconnects is the same
+        if security is not None:
+            self._socket.setsockopt(zmq.CURVE_SERVER, 1)
+            self._socket.setsockopt(zmq.CURVE_SECRETKEY, security.keys.secret.encode())
+            self._socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+            self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILED_HANDSHAKE
+        )
+        self._receiver = _TimedReceiver(self._socket)
+        try:
+            self.endpoint = self._bind(endpoint)
+        except BaseException:
+            self._give_back()
+            raise
+
+    def receive_into(self, slot: memoryview, timeout_s: float) -> tuple[Hashable, int] | None:
+        """Receive one frame; see `Port.receive_into`."""
+        if self._waiting:
+            self._send_waiting()
+            timeout_s = min(timeout_s, _RETRY_S)
+        n_name = self._receiver.into(self._name, timeout_s)
+        if n_name is None:
+            return None
+        n_bytes = self._socket.recv_into(slot)
+        if self._receiver.drop_rest():
+            self.counters.multipart += 1
+            return None
+        return bytes(self._name[:n_name]), min(n_bytes, len(slot))
+
+    def send(self, peer: Hashable, slot: memoryview, n_bytes: int) -> None:
+        """Send one answer; see `Port.send`."""
+        assert isinstance(peer, bytes)
+        if self._waiting or not self._send_now(peer, slot[:n_bytes]):
+            self.counters.delayed_answers += 1
+            self._waiting.append((peer, bytes(slot[:n_bytes])))
+            if len(self._waiting) > self._max_waiting:
+                self._waiting.popleft()
+                self.counters.dropped_answers += 1
+
+    def skip(self, peer: Hashable) -> None:
+        """Say that a request gets no answer; on ZeroMQ nobody waits for its place."""
+
+    def tend(self) -> None:
+        """Handshakes, events and waiting answers; see `Port.tend`."""
+        if self._zap is not None:
+            self._zap.serve()
+        while is_readable(self._monitor):
+            event = recv_monitor_message(self._monitor)["event"]
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self.counters.connects += 1
+            elif event == zmq.EVENT_DISCONNECTED:
+                self.counters.disconnects += 1
+            else:
+                self.counters.refused_handshakes += 1
+
+    def close(self) -> None:
+        """Let queued answers leave, then give everything back; see `Port.close`."""
+        until = time.monotonic() + self._drain_ms / 1000
+        while self._waiting and time.monotonic() < until:
+            self._send_waiting()
+            time.sleep(_RETRY_S)
+        self.counters.dropped_answers += len(self._waiting)
+        self._socket.setsockopt(zmq.LINGER, self._drain_ms)
+        self._give_back()
+
+    def _send_waiting(self) -> None:
+        """Try again; answers to one peer stay in order, a slow peer does not hold up others."""
+        full: set[bytes] = set()
+        for _ in range(len(self._waiting)):
+            peer, frame = self._waiting.popleft()
+            if peer in full or not self._send_now(peer, frame):
+                full.add(peer)
+                self._waiting.append((peer, frame))
+
+    def _send_now(self, peer: bytes, frame: memoryview | bytes) -> bool:
+        """False where the peer's queue is full; an answer to a peer that left is dropped."""
+        try:
+            self._socket.send(peer, zmq.SNDMORE | zmq.NOBLOCK)
+            self._socket.send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self.counters.dropped_answers += 1
+        return True
+
+    def _bind(self, endpoint: Endpoint) -> Endpoint:
+        if endpoint.scheme is Scheme.IPC:
+            _remove_stale(endpoint)
+        try:
+            self._socket.bind(_text_for_zmq(endpoint))
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EADDRINUSE:
+                raise AddressInUseError(str(endpoint)) from None
+            reason = f"no server can listen there ({error.strerror})"
+            raise EndpointError(str(endpoint), reason, "Give an address of this machine") from error
+        if endpoint.scheme is Scheme.IPC:
+            return endpoint
+        bound = self._socket.getsockopt(zmq.LAST_ENDPOINT)
+        assert isinstance(bound, bytes)
+        return Endpoint(
+            endpoint.scheme, endpoint.place, parse_endpoint(bound.decode().rstrip("\0")).port
+        )
+
+    def _give_back(self) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close()
+        if self._zap is not None:
+            self._zap.close()
+        self._context.term()
+
+
+def _remove_stale(endpoint: Endpoint) -> None:
+    """Remove the socket file of a dead server; ZeroMQ would take it from a live one, too."""
+    path = Path(endpoint.place)
+    if not path.exists():
+        return
+    with plain_socket(AF_UNIX, SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(endpoint.place)
+        except ConnectionRefusedError:
+            with suppress(FileNotFoundError):
+                path.unlink()
+            return
+        except OSError as error:
+            reason = f"something else is there ({error.strerror or error})"
+            raise EndpointError(str(endpoint), reason, "Choose another path") from error
+    raise AddressInUseError(str(endpoint))
+
+
+def _text_for_zmq(endpoint: Endpoint) -> str:
+    if endpoint.scheme is Scheme.IPC:
+        private_directory(endpoint)
+        return str(endpoint)
+    address = endpoint.address()
+    host = f"[{address}]" if ":" in address else address
+    return f"tcp://{host}:{endpoint.port or '*'}"
