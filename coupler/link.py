@@ -30,6 +30,7 @@ from cudaq_target.coupler.sessions import Match, RequestWindow
 from cudaq_target.coupler.transports.interface import TransportOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Buffer
@@ -240,6 +241,19 @@ class Link:
             while not self._outcomes and time.monotonic_ns() < until_ns:
                 self._step((until_ns - time.monotonic_ns()) / 1e9)
         return self._outcomes.popleft() if self._outcomes else None
+
+    def caller(self, timeout_s: float = 1.0) -> Callable[[str, bytes], tuple[int, bytes]]:
+        """The form of `call` that `control_client.ControlClient` takes.
+
+        Args:
+            timeout_s: How long each call waits (s).
+        """
+
+        def call(function: str, arguments: bytes) -> tuple[int, bytes]:
+            answer = self.call(function, arguments, timeout_s)
+            return answer.status, answer.result
+
+        return call
 
     def close(self) -> None:
         """End the session; unanswered requests stay unanswered."""

@@ -7,9 +7,11 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from cudaq_target.coupler.dispatch import Dispatcher, Function
+from cudaq_target.coupler.control import ControlServer
+from cudaq_target.coupler.dispatch import RPC_INCREMENT, Dispatcher, Function
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import FrameTooLongError
 from cudaq_target.coupler.link_errors import EndpointError, ServerFailedError
@@ -17,12 +19,13 @@ from cudaq_target.coupler.sessions import DuplicateWindow, Session
 from cudaq_target.coupler.transports.interface import TransportOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable
     from types import TracebackType
 
     from typing_extensions import Buffer
 
     from cudaq_target.coupler.dispatch import Ticket
+    from cudaq_target.coupler.machine import Machine
     from cudaq_target.coupler.security import ServerSecurity
     from cudaq_target.coupler.transports.interface import Port
 
@@ -145,9 +148,9 @@ class Server:
                     port.send(peer, answer, n_answer)
                 else:
                     port.skip(peer)
-            if dispatcher.n_pending or self._finished:
-                self._answer_pending()
             now_ns = time.monotonic_ns()
+            if arrived is None or dispatcher.n_pending or now_ns >= next_tend_ns:
+                self._answer_pending()
             if arrived is None or now_ns >= next_tend_ns:
                 next_tend_ns = now_ns + _TEND_NS
                 port.tend()
@@ -158,7 +161,7 @@ class Server:
             frame = self._dispatcher.finish(ticket, status, result)
             if frame is not None:
                 self._send(ticket.session, frame)
-        for session, frame in self._dispatcher.expire():
+        for session, frame in self._dispatcher.tend():
             self._send(session, frame)
 
     def _cancel(self) -> None:
@@ -199,16 +202,17 @@ class Server:
 
 
 def serve(
-    functions: Dispatcher | Iterable[Function],
+    what: Dispatcher | Iterable[Function] | Machine,
     endpoint: str | Endpoint,
     *,
     security: ServerSecurity | None = None,
     options: TransportOptions | None = None,
 ) -> Server:
-    """Serve functions at an endpoint, from a thread of this process.
+    """Serve functions or a machine at an endpoint, from a thread of this process.
 
     Args:
-        functions: The function table, or a dispatcher that nobody else uses.
+        what: A function table, a dispatcher that nobody else uses, or a machine, which is then
+            driven by a `control_client.ControlClient`.
         endpoint: `shm://name`, `ipc://path`, `tcp://host:port` or `udp://host:port`; port 0
             takes a free one.
         security: Keys and allow-list; required where other machines can connect.
@@ -221,11 +225,19 @@ def serve(
     """
     place = parse_endpoint(endpoint) if isinstance(endpoint, str) else endpoint
     chosen = options or TransportOptions()
-    if isinstance(functions, Dispatcher):
-        dispatcher = functions
-    else:
-        dispatcher = Dispatcher(functions, slot_bytes=chosen.slot_bytes)
-    return Server(dispatcher, _port(place, chosen, security), chosen.n_slots)
+    return Server(_dispatcher(what, chosen), _port(place, chosen, security), chosen.n_slots)
+
+
+def _dispatcher(
+    what: Dispatcher | Iterable[Function] | Machine, options: TransportOptions
+) -> Dispatcher:
+    if isinstance(what, Dispatcher):
+        return what
+    if isinstance(what, Iterable):
+        return Dispatcher(what, slot_bytes=options.slot_bytes)
+    control = ControlServer(what)
+    functions = [*control.functions(), RPC_INCREMENT]
+    return Dispatcher(functions, background=[control.advance], slot_bytes=options.slot_bytes)
 
 
 def _port(place: Endpoint, options: TransportOptions, security: ServerSecurity | None) -> Port:
