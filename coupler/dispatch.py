@@ -85,10 +85,26 @@ class Reply:
     n_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The answer to a request whose handler returned `PENDING`.
+
+    Attributes:
+        ticket: From its `Call`.
+        status: A `Status`.
+        result: Result bytes.
+    """
+
+    ticket: Ticket
+    status: int
+    result: bytes = b""
+
+
 PENDING: Final = Reply(0, -1)
 OK: Final = Reply(Status.OK)
 BAD_REQUEST: Final = Reply(Status.BAD_REQUEST)
 Handler = Callable[[Call], Reply]
+Background = Callable[[], Iterable[Completion]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +143,7 @@ class Dispatcher:
         self,
         functions: Iterable[Function],
         *,
+        background: Iterable[Background] = (),
         slot_bytes: int = 4096,
         max_pending: int = 64,
         clock: Callable[[], int] = time.monotonic_ns,
@@ -135,6 +152,7 @@ class Dispatcher:
 
         Args:
             functions: What clients can call.
+            background: Called by `tend`; each gives the answers that have become ready.
             slot_bytes: Longest request and longest answer (bytes).
             max_pending: Requests that handlers may answer later, at a time; more are refused BUSY.
             clock: Monotonic (ns).
@@ -149,6 +167,7 @@ class Dispatcher:
                 raise FunctionTableError(function.name, known.name)
         self.slot_bytes = slot_bytes
         self.counters = Counters()
+        self._background = tuple(background)
         self._max_pending = max_pending
         self._clock = clock
         self._pending: dict[int, _Waiting] = {}
@@ -241,6 +260,20 @@ class Dispatcher:
             self.counters.handler_failures += 1
             status, body = Status.INTERNAL_ERROR, b""
         return self._answer_later(ticket, status, body)
+
+    def tend(self) -> list[tuple[Session, bytes]]:
+        """Do what is due besides requests; called between frames, also when none come.
+
+        Returns:
+            Answers to earlier requests and who gets them.
+        """
+        answers = self.expire()
+        for work in self._background:
+            for done in work():
+                answer = self.finish(done.ticket, done.status, done.result)
+                if answer is not None:
+                    answers.append((done.ticket.session, answer))
+        return answers
 
     def expire(self) -> list[tuple[Session, bytes]]:
         """Answer DEADLINE to every pending request whose time is over.

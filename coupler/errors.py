@@ -84,3 +84,57 @@ class DecoderCountError(CouplerError):
             f"{self.n_decoders} decoders do not fit into one server of at most "
             f"{self.n_decoders_max}; start a second server"
         )
+
+
+@dataclass
+class ProgramRefusedError(CouplerError):
+    """A machine cannot run a program, or not with these parameters.
+
+    Attributes:
+        reason: Why, and what would work, in the machine's words.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass
+class RemoteCallError(CouplerError):
+    """The other end refused a call.
+
+    Attributes:
+        function: Name of the function.
+        status: What it answered, a `frame.Status` or another number.
+        reason: What it said besides, maybe nothing.
+    """
+
+    function: str
+    status: int
+    reason: str = ""
+
+    def __str__(self) -> str:
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.function} was answered with status {self.status}{reason}"
+
+
+@dataclass
+class StreamLostError(CouplerError):
+    """The machine no longer knows a run; its remaining shots are lost.
+
+    Attributes:
+        run_id: The run.
+        n_delivered: Shots that came.
+        n_missing: Shots that were asked for and did not come.
+    """
+
+    run_id: int
+    n_delivered: int
+    n_missing: int
+
+    def __str__(self) -> str:
+        return (
+            f"the machine does not know run {self.run_id:#x} any more: {self.n_delivered} shots "
+            f"came, {self.n_missing} are missing; start a new run for those"
+        )

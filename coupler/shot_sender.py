@@ -59,7 +59,7 @@ class ShotSender:
         self.session = session
         self.n_qubits = n_qubits
         self._rows = np.zeros((max_held, row_words(n_qubits)), dtype=np.uint64)
-        self._max_batch = max_batch
+        self.max_batch = max_batch
         self._policy = policy
         self._retry_ns = retry_ns
         # acknowledged <= oldest held <= cursor <= total; all count shots from the first on.
@@ -225,7 +225,7 @@ class ShotSender:
 
     def _batch_size(self, first: int, end: int) -> int:
         before_wrap = len(self._rows) - first % len(self._rows)
-        return min(end - first, self._max_batch, before_wrap)
+        return min(end - first, self.max_batch, before_wrap)
 
     def _batch(self, first: int, end: int) -> StreamMessage:
         place = first % len(self._rows)

@@ -1,0 +1,199 @@
+"""The host's end of the control calls: load a program, run it, take its shots as they come."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cudaq_target.coupler.control_messages import (
+    LOAD_HEADER,
+    LOAD_PROGRAM,
+    LOADED,
+    RUN,
+    RUN_ID,
+    SHOT_PULL,
+    SPECS,
+    SPECS_HEADER,
+    SPECS_OFFSET,
+    STARTED,
+    STATUS,
+    STOP,
+    ProgramChunk,
+    RunRequest,
+    RunStatus,
+    program_id_of,
+    pull_arguments,
+)
+from cudaq_target.coupler.errors import RemoteCallError, StreamLostError
+from cudaq_target.coupler.frame import HEADER_BYTES, Status, function_id
+from cudaq_target.coupler.shot_receiver import ShotReceiver
+from cudaq_target.coupler.stream import SHOT_BATCH, SHOT_END, SHOT_GAP, split_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cudaq_target.coupler.payload import ShotBatch
+
+Caller = Callable[[str, bytes], tuple[int, bytes]]
+"""Makes one call over a link: name and arguments in, status and result out."""
+
+_KINDS: Final = {function_id(name): name for name in (SHOT_BATCH, SHOT_GAP, SHOT_END)}
+
+
+class ControlClient:
+    """A machine at the other end of a link."""
+
+    def __init__(self, call: Caller, *, slot_bytes: int = 4096) -> None:
+        """Use a link.
+
+        Args:
+            call: Makes one call; what it raises passes through every method here.
+            slot_bytes: Longest frame of the link (bytes).
+        """
+        self._call = call
+        self._slot_bytes = slot_bytes
+
+    def specs(self) -> str:
+        """Fetch the description of the device, as JSON."""
+        text = b""
+        while True:
+            result = _ask(self._call, SPECS, SPECS_OFFSET.pack(len(text)))
+            (n_bytes,) = SPECS_HEADER.unpack_from(result)
+            part = result[SPECS_HEADER.size :]
+            text += part
+            if len(text) >= n_bytes or not part:
+                return text.decode()
+
+    def load_program(self, program: str) -> int:
+        """Send a program, in parts where it is long; a known one costs one call.
+
+        Args:
+            program: Its text.
+
+        Returns:
+            Its number, for `run`.
+
+        Raises:
+            RemoteCallError: The machine refuses it, and says why.
+        """
+        text = program.encode()
+        program_id = program_id_of(program)
+        room = self._slot_bytes - HEADER_BYTES - LOAD_HEADER.size
+        n_received = 0
+        while True:
+            part = text[n_received : n_received + room]
+            chunk = ProgramChunk(program_id, len(text), n_received, part)
+            (n_received,) = LOADED.unpack(_ask(self._call, LOAD_PROGRAM, chunk.to_bytes()))
+            if n_received >= len(text):
+                return program_id
+
+    def run(
+        self,
+        program_id: int,
+        n_shots: int,
+        parameters: Sequence[float] = (),
+        *,
+        deadline_ns: int = 0,
+        window: int = 4096,
+    ) -> RemoteRun:
+        """Start to measure.
+
+        Args:
+            program_id: From `load_program`.
+            n_shots: How many shots are wanted, at least 1.
+            parameters: Values of the program's parameters.
+            deadline_ns: The machine stops this long after the start (ns); 0 for never.
+            window: Shots that may wait here.
+
+        Raises:
+            RemoteCallError: The machine is busy, or refuses, and says why.
+        """
+        values = np.asarray(parameters, dtype=np.float64)
+        request = RunRequest(secrets.randbits(64), program_id, n_shots, deadline_ns, values)
+        (n_qubits,) = STARTED.unpack(_ask(self._call, RUN, request.to_bytes()))
+        return RemoteRun(self._call, request.run_id, n_shots, n_qubits, window=window)
+
+
+class RemoteRun:
+    """A run on the machine, and the stream of its shots."""
+
+    def __init__(
+        self, call: Caller, run_id: int, n_shots: int, n_qubits: int, *, window: int = 4096
+    ) -> None:
+        """Take over a run that was started; `ControlClient.run` does that.
+
+        Args:
+            call: Makes one call.
+            run_id: Its number.
+            n_shots: Shots that were asked for.
+            n_qubits: Measured bits per shot.
+            window: Shots that may wait here.
+        """
+        self._call = call
+        self.run_id = run_id
+        self.n_shots = n_shots
+        self.receiver = ShotReceiver(run_id, n_qubits, window=window)
+
+    def batches(self, *, wait_ns: int = 100_000_000) -> Iterator[ShotBatch]:
+        """Take shots as they are measured, in order, until the run ends.
+
+        Where the link fails, its error passes through; after `reconnect` a new iteration goes on
+        with the next shot.
+
+        Args:
+            wait_ns: How long one call waits for a shot at the other end (ns); shorter than the
+                time-out of the link.
+
+        Yields:
+            Consecutive shots; what is missing between two batches is in `receiver.missing`.
+
+        Raises:
+            StreamLostError: The machine has forgotten the run, because it was restarted; what
+                has not come by then is counted as missing.
+        """
+        yield from self.receiver.take()
+        while not self.receiver.is_complete:
+            self._pull(wait_ns)
+            yield from self.receiver.take()
+        self._pull(0)  # tells the machine that it may forget the run
+
+    def reconnect(self, call: Caller) -> None:
+        """Go on over another link; shots that were lost with the old one are sent again."""
+        self._call = call
+
+    def stop(self) -> int:
+        """Measure no further shot; those measured still come.
+
+        Returns:
+            Shots that the machine has sent so far.
+        """
+        return int(RUN_ID.unpack(_ask(self._call, STOP, RUN_ID.pack(self.run_id)))[0])
+
+    def status(self) -> RunStatus:
+        """Ask how far the run is."""
+        result = _ask(self._call, STATUS, RUN_ID.pack(self.run_id))
+        status = RunStatus.from_bytes(result)
+        if status is None:
+            raise RemoteCallError(STATUS, Status.BAD_FRAME, "the answer is no status of a run")
+        return status
+
+    def _pull(self, wait_ns: int) -> None:
+        arguments = pull_arguments(self.receiver.credit(), wait_ns)
+        status, result = self._call(SHOT_PULL, arguments)
+        if status == Status.BAD_REQUEST and not self.receiver.is_complete:
+            self.receiver.abandon(self.n_shots)
+            raise StreamLostError(self.run_id, self.receiver.n_delivered, self.receiver.n_missing)
+        if status not in {Status.OK, Status.BAD_REQUEST}:
+            raise RemoteCallError(SHOT_PULL, status)
+        for kind, payload in split_parts(result if status == Status.OK else b""):
+            self.receiver.receive(_KINDS.get(kind, ""), payload)
+
+
+def _ask(call: Caller, function: str, arguments: bytes) -> bytes:
+    status, result = call(function, arguments)
+    if status != Status.OK:
+        raise RemoteCallError(function, status, bytes(result).decode(errors="replace"))
+    return bytes(result)
