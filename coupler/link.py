@@ -402,12 +402,13 @@ def connect(
     if security is not None and place.scheme in {Scheme.SHM, Scheme.UDP}:
         reason = f"{place.scheme} knows no keys"
         raise InsecureEndpointError(str(place), reason, "Use tcp:// or ipc:// with keys")
-    return Link(_wire(place, chosen, security, timeout_s), chosen.n_slots)
+    return Link(open_wire(place, chosen, security, timeout_s), chosen.n_slots)
 
 
-def _wire(
+def open_wire(
     place: Endpoint, options: TransportOptions, security: ClientSecurity | None, timeout_s: float
 ) -> Wire:
+    """Open what carries the frames of a link; arguments and errors as for `connect`."""
     if place.scheme is Scheme.UDP:
         from cudaq_target.coupler.transports.udp import UdpWire  # noqa: PLC0415 - one transport
 
