@@ -138,3 +138,190 @@ class StreamLostError(CouplerError):
             f"the machine does not know run {self.run_id:#x} any more: {self.n_delivered} shots "
             f"came, {self.n_missing} are missing; start a new run for those"
         )
+
+
+@dataclass
+class SegmentFormatError(CouplerError):
+    """Shared memory of this name cannot be used, or not be made with this geometry.
+
+    Attributes:
+        name: Name of the segment.
+        field: What is wrong, for example "permissions".
+        found: The value that was found, as text.
+        expected: What is allowed, in words.
+    """
+
+    name: str
+    field: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return (
+            f"shared memory {self.name!r}: {self.field} is {self.found}; expected {self.expected}"
+        )
+
+
+@dataclass
+class SegmentMissingError(CouplerError):
+    """There is no shared memory of this name.
+
+    Attributes:
+        name: Name of the segment.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"no shared memory {self.name!r}; start the server that makes it first"
+
+
+@dataclass
+class SegmentInUseError(CouplerError):
+    """A live process has shared memory of this name already.
+
+    Attributes:
+        name: Name of the segment.
+        pid: The process.
+    """
+
+    name: str
+    pid: int
+
+    def __str__(self) -> str:
+        return (
+            f"shared memory {self.name!r} belongs to process {self.pid}, which runs; "
+            f"stop it or choose another name"
+        )
+
+
+@dataclass
+class SegmentStaleError(CouplerError):
+    """The process that made the shared memory is dead.
+
+    Attributes:
+        name: Name of the segment.
+        pid: The dead process.
+    """
+
+    name: str
+    pid: int
+
+    def __str__(self) -> str:
+        return (
+            f"shared memory {self.name!r} was left by process {self.pid}, which is dead; "
+            f"start the server again, it replaces the segment"
+        )
+
+
+@dataclass
+class SegmentSystemError(CouplerError):
+    """The system refuses shared memory.
+
+    Attributes:
+        name: Name of the segment.
+        reason: What the system says.
+    """
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"shared memory {self.name!r}: {self.reason}"
+
+
+@dataclass
+class RoleTakenError(CouplerError):
+    """A ring has one producer and one consumer; another live process is it.
+
+    Attributes:
+        name: Name of the segment.
+        role: "producer" or "consumer".
+        pid: The process.
+    """
+
+    name: str
+    role: str
+    pid: int
+
+    def __str__(self) -> str:
+        return (
+            f"process {self.pid} is the {self.role} of shared memory {self.name!r}; a ring has "
+            f"one {self.role}, so give each its own ring"
+        )
+
+
+@dataclass
+class PeerGoneError(CouplerError):
+    """Nobody is at the other end of a ring.
+
+    Attributes:
+        name: Name of the segment.
+        role: The role that nobody has, "producer" or "consumer".
+    """
+
+    name: str
+    role: str
+
+    def __str__(self) -> str:
+        return (
+            f"shared memory {self.name!r} has no live {self.role}; attach again when the other "
+            f"end runs"
+        )
+
+
+@dataclass
+class CallTimeoutError(CouplerError):
+    """No answer came in time; should one come later, it is dropped and counted.
+
+    Attributes:
+        name: The link.
+        function_id: The function that was called.
+        timeout_ns: How long was waited (ns).
+    """
+
+    name: str
+    function_id: int
+    timeout_ns: int
+
+    def __str__(self) -> str:
+        return (
+            f"no answer from {self.name!r} to function {self.function_id:#010x} within "
+            f"{self.timeout_ns} ns; raise timeout_ns or look at the server's counters"
+        )
+
+
+@dataclass
+class RecordingError(CouplerError):
+    """A file cannot be used as a recording.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong with it.
+        remedy: What would work.
+    """
+
+    path: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"recording {self.path}: {self.reason}. {self.remedy}."
+
+
+@dataclass
+class ScheduleError(CouplerError):
+    """A line of a playback schedule makes no sense.
+
+    Attributes:
+        line: Number of the line, from 1.
+        text: The line.
+        reason: What is wrong with it.
+    """
+
+    line: int
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"schedule, line {self.line}: {self.reason}: {self.text!r}"
