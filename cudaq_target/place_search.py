@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
+
+from cudaq_target.kernels.jit import compiled, next_uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _wire_cost(
     wire: int,
     site: int,
@@ -28,7 +29,7 @@ def _wire_cost(
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _descend(
     site_of_wire: NDArray[np.int64],
     wire_of_site: NDArray[np.int64],
@@ -62,7 +63,14 @@ def _descend(
                     improved = True
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
+def _shuffle(order: NDArray[np.int64], random: NDArray[np.int64]) -> None:
+    for last in range(order.shape[0] - 1, 0, -1):
+        other = int(next_uniform(random) * (last + 1))
+        order[last], order[other] = order[other], order[last]
+
+
+@compiled
 def _best_of_starts(
     cost_ns: NDArray[np.float64],
     radius_of_pair: NDArray[np.int64],
@@ -71,13 +79,13 @@ def _best_of_starts(
 ) -> NDArray[np.int64]:
     n_wires = cost_ns.shape[0]
     n_sites = radius_of_pair.shape[0]
-    np.random.seed(seed)  # noqa: NPY002  (the only generator compiled code can seed in place)
+    random = np.array([seed])
     best = np.arange(n_wires)
     best_cost = np.inf
     for start in range(n_starts):
         order = np.arange(n_sites)
         if start > 0:
-            np.random.shuffle(order)  # noqa: NPY002
+            _shuffle(order, random)
         site_of_wire = order[:n_wires].copy()
         wire_of_site = np.full(n_sites, -1, dtype=np.int64)
         for wire in range(n_wires):

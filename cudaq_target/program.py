@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from cudaq_target.compiler import lower
+from cudaq_target import pulse_cache
+from cudaq_target.compiler import Plans, lower
 from cudaq_target.device import resolve
 from cudaq_target.errors import OptionError
 from cudaq_target.native_ops import CCZ, CPhase
@@ -62,6 +63,8 @@ class Program:
         stats: Key figures.
         layout: Sites given by the user (µm), shape (n_sites, 2 or 3), or None.
         route: "swap" or "direct".
+        cache_dir: Where solved pulses are kept, or None for the default place.
+        plans: What `bind` re-uses.
         trace: Applies new arguments to the kernel, or None where there is no kernel.
     """
 
@@ -71,6 +74,8 @@ class Program:
     lowered: Lowered | None = None
     layout: NDArray[np.float64] | None = None
     route: str = "swap"
+    cache_dir: str | None = None
+    plans: Plans = field(default_factory=Plans, repr=False)
     trace: Callable[..., Circuit] | None = field(default=None, repr=False)
 
     @property
@@ -91,9 +96,10 @@ class Program:
         return to_sequence(self.timeline)
 
     def bind(self, *args: object) -> Program:
-        """Apply new arguments to the kernel, keeping sites, SWAPs, signs and order of pulses.
+        """Apply new arguments to the kernel, keeping sites, SWAPs and order of pulses.
 
-        Where the new arguments change the structure of the circuit (another number of gates), the
+        Where the new arguments change the structure of the circuit (another number of gates), or
+        would make a much longer or more sensitive program than these sites were chosen for, the
         program is lowered anew.
 
         Args:
@@ -111,7 +117,14 @@ class Program:
                 "this program was read from JSON, which holds pulses and not the kernel",
                 "Compile the kernel again: cudaq_target.compile(kernel, *args).",
             )
-        fresh = compile_circuit(self.trace(*args), self.rules, layout=self.layout, route=self.route)
+        fresh = compile_circuit(
+            self.trace(*args),
+            self.rules,
+            layout=self.layout,
+            route=self.route,
+            cache_dir=self.cache_dir,
+            plans=self.plans,
+        )
         return replace(fresh, trace=self.trace)
 
     def draw(self, path: str | Path | None = None) -> Figure:
@@ -157,6 +170,8 @@ def compile_circuit(
     *,
     layout: NDArray[np.float64] | None = None,
     route: str = "swap",
+    cache_dir: str | None = None,
+    plans: Plans | None = None,
 ) -> Program:
     """Lower a circuit for a device.
 
@@ -165,6 +180,8 @@ def compile_circuit(
         rules: The device; `DigitalAnalogDevice` when None.
         layout: Sites (µm), shape (n_sites, 2 or 3), or None for a compact triangular patch.
         route: "swap" or "direct".
+        cache_dir: Where solved pulses are kept; None for the default place, "off" for none.
+        plans: Plans to re-use and to add to, all made with these same settings.
 
     Returns:
         The program.
@@ -172,7 +189,9 @@ def compile_circuit(
     Raises:
         TargetError: Of the kind that names the broken limit.
     """
-    lowered = lower(circuit, rules or resolve(), layout, route)
+    plans = plans or Plans()
+    with pulse_cache.located(cache_dir):
+        lowered = lower(circuit, rules or resolve(), layout, route, plans)
     return Program(
         circuit=circuit,
         timeline=lowered.timeline,
@@ -180,6 +199,8 @@ def compile_circuit(
         lowered=lowered,
         layout=layout,
         route=route,
+        cache_dir=cache_dir,
+        plans=plans,
     )
 
 

@@ -10,19 +10,21 @@ Actions are rows `(beam, role, op, atom, start_ns, duration_ns)`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-import numba
 import numpy as np
+
+from cudaq_target.kernels.jit import compiled, next_uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RYDBERG, RAMAN = 0, 1
-ROTATE, OPEN, TARGET, CLOSE, CCZ_PART = 0, 1, 2, 3, 4
+# Typed, so that the compiler makes one version of each function and not one per constant.
+ROTATE, OPEN, TARGET, CLOSE, CCZ_PART = cast("tuple[int, ...]", tuple(np.arange(5)))
 # Columns of an action row.
 BEAM, ROLE, OP, ATOM, START, DURATION = range(6)
-_NOBODY = -1
+_NOBODY = cast("int", np.int64(-1))
 
 
 class Channel(NamedTuple):
@@ -79,7 +81,7 @@ class Tape(NamedTuple):
     counters: NDArray[np.int64]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _round_up(time_ns: int, channel: Channel) -> int:
     if time_ns <= 0:
         return 0
@@ -87,7 +89,7 @@ def _round_up(time_ns: int, channel: Channel) -> int:
     return -(-time_ns // channel.clock_ns) * channel.clock_ns
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _start(
     beam: NDArray[np.int64], atom: int, ready: int, channel: Channel, padding: int
 ) -> tuple[int, int]:
@@ -110,7 +112,7 @@ def _start(
     return free + _round_up(ready - free, channel), last_retarget
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _tape(problem: Problem, n_actions: int) -> Tape:
     """Two idle beams, no actions."""
     beams = np.zeros((2, 3), dtype=np.int64)
@@ -123,7 +125,7 @@ def _tape(problem: Problem, n_actions: int) -> Tape:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _append(problem: Problem, tape: Tape, role: int, op: int, atom: int) -> None:
     """Put one pulse on its beam, as early as beam and atom allow."""
     if role == ROTATE:
@@ -153,13 +155,13 @@ def _append(problem: Problem, tape: Tape, role: int, op: int, atom: int) -> None
         tape.counters[1] = _NOBODY
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _end(problem: Problem, tape: Tape) -> int:
     end: int = max(tape.beams[RYDBERG, 0], tape.beams[RAMAN, 0])
     return end + problem.padding_ns
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _tails(problem: Problem) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Length of the longest chain of pulses that must follow each U3 and each gate (ns)."""
     n_atoms, n_columns = problem.rotation_ns.shape
@@ -192,7 +194,7 @@ def _tails(problem: Problem) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return after_rotation, after_gate
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _best_rotation(
     problem: Problem,
     tape: Tape,
@@ -200,6 +202,7 @@ def _best_rotation(
     left: NDArray[np.int64],
     after_rotation: NDArray[np.int64],
     weights: NDArray[np.float64],
+    random: NDArray[np.int64],
 ) -> tuple[int, int]:
     """The atom whose U3 should come next, and its start."""
     best, best_score, best_start = _NOBODY, np.inf, 0
@@ -210,13 +213,13 @@ def _best_rotation(
         start, _ = _start(
             tape.beams[RAMAN], atom, tape.free[atom], problem.raman, problem.padding_ns
         )
-        score = start - weights[3] * after_rotation[atom, k] + weights[4] * np.random.random()  # noqa: NPY002
+        score = start - weights[3] * after_rotation[atom, k] + weights[4] * next_uniform(random)
         if score < best_score:
             best, best_score, best_start = atom, score, start
     return best, best_start
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _is_ready(problem: Problem, gate: int, interval: NDArray[np.int64]) -> bool:
     for j in range(3):
         atom = problem.atoms[gate, j]
@@ -225,7 +228,7 @@ def _is_ready(problem: Problem, gate: int, interval: NDArray[np.int64]) -> bool:
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _fan_degrees(
     problem: Problem, done: NDArray[np.bool_], interval: NDArray[np.int64], half: float
 ) -> NDArray[np.float64]:
@@ -242,7 +245,7 @@ def _fan_degrees(
     return degree
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _pulse_start(problem: Problem, tape: Tape, control: int, target: int) -> int:
     """Start of a target pulse, closing the open control and opening another one if needed."""
     beam = tape.beams[RYDBERG].copy()
@@ -258,7 +261,7 @@ def _pulse_start(problem: Problem, tape: Tape, control: int, target: int) -> int
     return start
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _best_gate(
     problem: Problem,
     tape: Tape,
@@ -266,6 +269,7 @@ def _best_gate(
     done: NDArray[np.bool_],
     after_gate: NDArray[np.int64],
     weights: NDArray[np.float64],
+    random: NDArray[np.int64],
 ) -> tuple[int, int, int, int]:
     """The gate that should come next, with its control and target, and its start."""
     degree = _fan_degrees(problem, done, interval, weights[5])
@@ -282,14 +286,14 @@ def _best_gate(
             score = start - weights[0] * (degree[control] - 1.0) - weights[1] * after_gate[gate]
             if open_atom >= 0 and control != open_atom:
                 score += weights[2] * degree[open_atom]
-            score += weights[4] * np.random.random()  # noqa: NPY002
+            score += weights[4] * next_uniform(random)
             if score < best_score:
                 best_score, best_start = score, start
                 best, best_control, best_target = gate, control, target
     return best, best_control, best_target, best_start
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _play_gate(problem: Problem, tape: Tape, gate: int, control: int, target: int) -> None:
     """Append a gate, closing the open control and opening another one where needed."""
     is_ccz = problem.atoms[gate, 2] >= 0
@@ -305,12 +309,13 @@ def _play_gate(problem: Problem, tape: Tape, gate: int, control: int, target: in
     _append(problem, tape, TARGET, gate, target)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _run_once(
     problem: Problem,
     tails: tuple[NDArray[np.int64], NDArray[np.int64]],
     left_at_start: NDArray[np.int64],
     weights: NDArray[np.float64],
+    random: NDArray[np.int64],
 ) -> Tape:
     """One greedy pass."""
     n_gates = problem.atoms.shape[0]
@@ -319,9 +324,9 @@ def _run_once(
     left = left_at_start.copy()
     done = np.zeros(n_gates, dtype=np.bool_)
     while True:
-        atom, raman_start = _best_rotation(problem, tape, interval, left, tails[0], weights)
+        atom, raman_start = _best_rotation(problem, tape, interval, left, tails[0], weights, random)
         gate, control, target, gate_start = _best_gate(
-            problem, tape, interval, done, tails[1], weights
+            problem, tape, interval, done, tails[1], weights, random
         )
         if atom == _NOBODY and gate == _NOBODY:
             return tape
@@ -341,7 +346,7 @@ def _run_once(
             _append(problem, tape, CLOSE, _NOBODY, still_open)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _search(problem: Problem, n_tries: int, seed: int) -> tuple[NDArray[np.int64], int]:
     n_atoms, n_columns = problem.rotation_ns.shape
     left = np.zeros((n_atoms, n_columns + 1), dtype=np.int64)
@@ -350,25 +355,25 @@ def _search(problem: Problem, n_tries: int, seed: int) -> tuple[NDArray[np.int64
             if problem.atoms[gate, j] >= 0:
                 left[problem.atoms[gate, j], problem.intervals[gate, j]] += 1
     tails = _tails(problem)
-    np.random.seed(seed)  # noqa: NPY002  (the only generator compiled code can seed in place)
+    random = np.array([seed])
     # (fan-out degree, chain length after a gate, leaving an open control, chain length after a U3,
     #  noise, weight of a partner that is not ready); the first try is a sensible guess.
     weights = np.array([110.0, 0.3, 150.0, 0.5, 0.0, 0.5])
-    best = _run_once(problem, tails, left, weights)
+    best = _run_once(problem, tails, left, weights, random)
     for _ in range(n_tries - 1):
-        weights[0] = 330.0 * np.random.random()  # noqa: NPY002
-        weights[1] = 1.5 * np.random.random() ** 2  # noqa: NPY002
-        weights[2] = 500.0 * np.random.random()  # noqa: NPY002
-        weights[3] = 1.5 * np.random.random()  # noqa: NPY002
-        weights[4] = 200.0 * np.random.random() ** 2  # noqa: NPY002
-        weights[5] = np.random.random()  # noqa: NPY002
-        tape = _run_once(problem, tails, left, weights)
+        weights[0] = 330.0 * next_uniform(random)
+        weights[1] = 1.5 * next_uniform(random) ** 2
+        weights[2] = 500.0 * next_uniform(random)
+        weights[3] = 1.5 * next_uniform(random)
+        weights[4] = 200.0 * next_uniform(random) ** 2
+        weights[5] = next_uniform(random)
+        tape = _run_once(problem, tails, left, weights, random)
         if _end(problem, tape) < _end(problem, best):
             best = tape
     return best.actions[: best.counters[0]].copy(), _end(problem, best)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _replay(problem: Problem, actions: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
     """Same order, new durations: recompute every start."""
     tape = _tape(problem, actions.shape[0])

@@ -49,7 +49,7 @@ def compile(  # noqa: A001 - named for what the user calls, `cudaq_target.compil
     def traced(*values: object) -> Circuit:
         return trace(quake.read(kernel), quake.arguments(kernel, values))
 
-    return replace(bound.program(), trace=traced)
+    return replace(kernels.compile_for(session, bound.circuit), trace=traced)
 
 
 def _session(given: dict[str, Any]) -> Session:

@@ -15,7 +15,8 @@ from cudaq.kernel.kernel_builder import PyKernel
 from cudaq.kernel.kernel_decorator import PyKernelDecorator
 from cudaq.runtime import utils as broadcast_rules
 
-from cudaq_target import machines, pulse_cache, quake
+from cudaq_target import machines, quake
+from cudaq_target.compiler import Plans
 from cudaq_target.device import resolve
 from cudaq_target.errors import OptionError
 from cudaq_target.interpret.values import Amplitudes, Closure
@@ -63,7 +64,8 @@ class BoundKernel:
         program = self._programs.get(key)
         if program is None:
             circuit = dataclasses.replace(self.circuit, gates=(*self.circuit.gates, *appended))
-            program = self._programs[key] = compile_for(self._session, circuit)
+            program = compile_for(self._session, circuit, plans_of(self._session, self.form))
+            self._programs[key] = program
         return program
 
     def sample(
@@ -170,12 +172,31 @@ def name_of(kernel: Any) -> str:  # noqa: ANN401 - either kind of kernel
     return "kernel" if isinstance(kernel, PyKernel) else str(kernel.name)
 
 
-def compile_for(session: Session, circuit: Circuit) -> Program:
-    """Lower a circuit with the session's settings."""
+def compile_for(session: Session, circuit: Circuit, plans: Plans | None = None) -> Program:
+    """Lower a circuit with the session's settings, and with plans made for the same kernel."""
     options = session.options
     layout = None if options.layout is None else np.array(options.layout)
-    with pulse_cache.located(options.cache_dir):
-        return compile_circuit(circuit, rules_of(session), layout=layout, route=options.route)
+    return compile_circuit(
+        circuit,
+        rules_of(session),
+        layout=layout,
+        route=options.route,
+        cache_dir=options.cache_dir,
+        plans=plans,
+    )
+
+
+def plans_of(session: Session, form: KernelForm) -> Plans:
+    """Return the plans that launches of one kernel share in a session."""
+    with session.lock:
+        books: OrderedDict[int, tuple[KernelForm, Plans]]
+        books = session.memory.setdefault("plans", OrderedDict())
+        # The form is kept so that its number stays its own.
+        _, plans = books.setdefault(id(form), (form, Plans()))
+        books.move_to_end(id(form))
+        while len(books) > _MAX_KEPT:
+            books.popitem(last=False)
+        return plans
 
 
 def rules_of(session: Session) -> DeviceRules:

@@ -16,6 +16,7 @@ from cudaq_target.circuit import Circuit, Gate
 from cudaq_target.device import resolve
 from cudaq_target.errors import Source
 from cudaq_target.machines.local import LocalMachine
+from cudaq_target.native_ops import CPhase
 from cudaq_target.program import compile_circuit
 from tests.target.circuits_on_atoms import random_circuit, state
 
@@ -52,7 +53,7 @@ def random_gates(n: int, n_layers: int, rng: np.random.Generator) -> Circuit:
 @settings(max_examples=15, deadline=None)
 def test_state_and_phase_are_exact(rules, n: int, n_ops: int, seed: int) -> None:  # type: ignore[no-untyped-def]
     native = random_circuit(n, n_ops, np.random.default_rng(seed))
-    lowered = compiler._lower_native(native, rules, None, "swap")
+    lowered = compiler._lower_native(native, rules, None, "swap", None)
     assert lowered is not None
     np.testing.assert_allclose(LOCAL.state(lowered.timeline), state(native), atol=1e-9)
 
@@ -73,7 +74,7 @@ def test_flips_on_a_wide_register_are_exact_and_faster() -> None:
     one = circuit(2, *rotate, gate("r1", 1, controls=(0,), params=(0.8,)), *rotate)
     program = compile_circuit(one, DAD, layout=layout)
     assert program.lowered is not None
-    assert program.lowered.plan.flips
+    assert [op.theta for op in program.lowered.native.ops if isinstance(op, CPhase)] == [-0.8]
     expected = state(native_stage.lower(one, ccz=False))
     np.testing.assert_allclose(LOCAL.state(program.timeline), expected, atol=1e-10)
     last = circuit(2, *rotate, gate("r1", 1, controls=(0,), params=(0.8,)))
@@ -106,6 +107,7 @@ def test_toffoli_off_a_triangle_becomes_cphases() -> None:
 def test_new_angles_reuse_the_plan(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(7)
     first = compile_circuit(random_gates(n, 3, np.random.default_rng(1)), DAD)
+    book = first.plans
 
     def forbidden(*_args: object) -> None:
         raise AssertionError("placement, routing and scheduling ran again")
@@ -126,12 +128,49 @@ def test_new_angles_reuse_the_plan(n: int, monkeypatch: pytest.MonkeyPatch) -> N
             for g in again.gates
         ),
     )
-    second = compile_circuit(turned, DAD)
+    second = compile_circuit(turned, DAD, plans=book)
     assert first.lowered is not None
     assert second.lowered is not None
     assert second.lowered.plan is first.lowered.plan
     expected = state(native_stage.lower(turned, ccz=False))
     np.testing.assert_allclose(LOCAL.state(second.timeline), expected, atol=1e-9)
+
+
+def chain(angle: float) -> Circuit:
+    """Ten qubits, CPhases over all distances up to 12 µm."""
+    gates = [gate("u3", q, params=(1.0, 0.3, 0.2)) for q in range(10)]
+    gates += [
+        gate("r1", b, controls=(a,), params=(angle,)) for a in range(10) for b in range(a + 1, 10)
+    ]
+    gates += [gate("h", q) for q in range(10)]
+    return circuit(10, *gates)
+
+
+@pytest.mark.parametrize("first_angle", [-0.3, 3.0])
+def test_a_program_does_not_depend_on_what_was_compiled_before(first_angle: float) -> None:
+    alone = compile_circuit(chain(0.8), DAD)
+    compile_circuit(chain(first_angle), DAD)
+    after = compile_circuit(chain(0.8), DAD)
+    assert after.stats == alone.stats
+    np.testing.assert_array_equal(after.timeline.frames_rad, alone.timeline.frames_rad)
+
+
+@pytest.mark.parametrize("first_angle", [-0.1, 0.1, 3.0])
+def test_a_plan_made_for_other_angles_costs_little(first_angle: float) -> None:
+    fresh = compile_circuit(chain(0.8), DAD).stats
+    book = compile_circuit(chain(first_angle), DAD).plans
+    bound = compile_circuit(chain(0.8), DAD, plans=book).stats
+    assert bound.duration_ns <= 1.3 * fresh.duration_ns
+    assert bound.predicted_infidelity <= 2.0 * fresh.predicted_infidelity + 0.01
+
+
+def test_layouts_of_equal_numbers_and_other_shape_are_told_apart() -> None:
+    numbers = np.array([0.0, 0.0, 5.0, 0.0, 5.0, 5.0])
+    two = circuit(2, gate("h", 0), gate("x", 1, controls=(0,)))
+    in_space = compile_circuit(two, MOCK, layout=numbers.reshape(2, 3))
+    in_plane = compile_circuit(two, MOCK, layout=numbers.reshape(3, 2))
+    assert in_space.timeline.coordinates_um.shape == (2, 3)
+    assert in_plane.timeline.coordinates_um.shape == (2, 2)
 
 
 def test_an_angle_that_removes_a_gate_is_lowered_anew() -> None:
