@@ -190,6 +190,7 @@ class Link:
 
         Raises:
             LinkBusyError: There is no room; collect answers, or wait. Nothing was sent.
+            LinkLostError: The server is gone; `collect` says so for each request in flight.
             FrameTooLongError: The arguments do not fit into a slot.
         """
         self._check_owner()
@@ -218,10 +219,7 @@ class Link:
             raise
         except LinkLostError as error:
             self._window.close(request_id)
-            self._lose_all(error.reason)
-            self.counters.busy += 1
-            reason = f"the connection was lost ({error.reason})"
-            raise LinkBusyError(str(self.endpoint), reason) from None
+            raise self._lose_all(error.reason) from None
         self._open[request_id] = flight
         return request_id
 
@@ -353,12 +351,13 @@ class Link:
                     self._lose_all(error.reason)
                     return
 
-    def _lose_all(self, reason: str) -> None:
+    def _lose_all(self, reason: str) -> LinkLostError:
         """Give up every request in flight; their late answers will be recognised as such."""
         lost, self._open = list(self._open), {}
         error = LinkLostError(str(self.endpoint), len(lost), reason)
         self._window.expired(1 << 63)
         self._outcomes.extend(Missing(request_id, error) for request_id in lost)
+        return error
 
     def _id(self, function: str | int) -> int:
         if isinstance(function, int):

@@ -17,7 +17,7 @@ import numpy as np
 from cudaq_target.coupler.dispatch import BAD_REQUEST, Call, Function, Reply
 from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.link import Answer, Missing
-from cudaq_target.coupler.link_errors import LinkBusyError, LinkError, LinkTimeoutError
+from cudaq_target.coupler.link_errors import LinkError, LinkTimeoutError
 from cudaq_target.coupler.payload import (
     BATCH_HEADER_BYTES,
     ShotBatch,
@@ -123,6 +123,11 @@ class ShotPublisher:
         self.n_losses = 0
         self.last_error: LinkError | None = None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server knew the stream when it was last heard of."""
+        return self._is_greeted
+
     def pump(self, wait_s: float = 0.0) -> None:
         """Send what may be sent now and take the answers that are there.
 
@@ -134,12 +139,15 @@ class ShotPublisher:
         """
         if not self._is_greeted:
             self._greet()
-        is_blocked = False
-        while self._link.n_free > 0 and not is_blocked:
+        while self._link.n_free > 0:
             message = self._sender.poll(time.monotonic_ns())
             if message is None:
                 break
-            is_blocked = not self._submit(message.function, message.payload)
+            try:
+                self._link.submit(message.function, message.payload, self._timeout_s)
+            except LinkError as error:
+                self._lose(error)
+                raise
         is_waiting = self._link.n_in_flight > 0
         outcome = self._link.collect(wait_s if is_waiting else 0.0)
         while outcome is not None:
@@ -181,25 +189,19 @@ class ShotPublisher:
         sender.restart()
         self._is_greeted = True
 
-    def _submit(self, function: str, payload: bytes) -> bool:
-        try:
-            self._link.submit(function, payload, self._timeout_s)
-        except LinkBusyError as error:
-            # The message is lost like one that got lost on its way: the sender tries again.
-            self.last_error = error
-            self._is_greeted = False
-            return False
-        return True
-
     def _take(self, outcome: Answer | Missing) -> None:
         if isinstance(outcome, Answer):
             self._take_credit(outcome)
             return
-        self.last_error = outcome.error
-        if self._is_greeted:
-            self._is_greeted = False
-            self.n_losses += 1
+        if self._is_greeted:  # the other requests of one loss say nothing new
+            self._lose(outcome.error)
             raise outcome.error
+
+    def _lose(self, error: LinkError) -> None:
+        """Start anew at the next `pump`: what is not acknowledged may be lost."""
+        self._is_greeted = False
+        self.n_losses += 1
+        self.last_error = error
 
     def _take_credit(self, answer: Answer) -> None:
         if answer.status == Status.NOT_READY:  # another server, which knows nothing yet

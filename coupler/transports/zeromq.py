@@ -359,6 +359,8 @@ def _remove_stale(endpoint: Endpoint) -> None:
     path = Path(endpoint.place)
     if not path.exists():
         return
+    if not path.is_socket():
+        raise EndpointError(str(endpoint), "another file is there", "Choose another path")
     with plain_socket(AF_UNIX, SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -368,7 +370,7 @@ def _remove_stale(endpoint: Endpoint) -> None:
                 path.unlink()
             return
         except OSError as error:
-            reason = f"something else is there ({error.strerror or error})"
+            reason = f"the socket there cannot be reached ({error.strerror or error})"
             raise EndpointError(str(endpoint), reason, "Choose another path") from error
     raise AddressInUseError(str(endpoint))
 

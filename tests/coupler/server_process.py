@@ -27,8 +27,13 @@ class Seen:
             time.sleep(self.delay_s)
 
 
+def say(content: dict) -> None:
+    sys.stdout.write(json.dumps(content) + "\n")
+    sys.stdout.flush()
+
+
 def slow_increment(delay_s: float) -> Function:
-    def handler(call: Call) -> Reply:
+    def handler(_: Call) -> Reply:
         time.sleep(delay_s)
         return Reply(Status.OK)
 
@@ -43,7 +48,7 @@ def main(endpoint: str, kind: str, settings: dict[str, float]) -> None:
     if kind == "sink":
         functions += sink.functions()
     with serve(functions, endpoint, options=OPTIONS) as server:
-        print(json.dumps({"endpoint": str(server.endpoint)}), flush=True)
+        say({"endpoint": str(server.endpoint)})
         for _ in sys.stdin:
             streams = [
                 {
@@ -61,7 +66,7 @@ def main(endpoint: str, kind: str, settings: dict[str, float]) -> None:
                 "checksum": seen.checksum,
                 "rss_bytes": rss_bytes(),
             }
-            print(json.dumps(report), flush=True)
+            say(report)
 
 
 if __name__ == "__main__":

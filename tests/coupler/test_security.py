@@ -44,9 +44,10 @@ def test_zeromq_reads_our_files(tmp_path):
 
 
 def test_we_read_the_files_of_zeromq(tmp_path):
-    public, secret = zmq.auth.create_certificates(tmp_path, "host")
-    os.chmod(secret, 0o600)
-    assert load_keys(tmp_path / "host.key_secret").public == load_public_key(tmp_path / "host.key")
+    zmq.auth.create_certificates(tmp_path, "host")
+    secret = tmp_path / "host.key_secret"
+    secret.chmod(0o600)
+    assert load_keys(secret).public == load_public_key(tmp_path / "host.key")
 
 
 def test_secrets_are_in_no_repr(tmp_path):
