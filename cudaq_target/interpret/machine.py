@@ -115,7 +115,7 @@ class Machine:
 
         Raises:
             UnsupportedKernelError: The gate uses a qubit twice or a measured qubit, or an angle
-                depends on a measurement.
+                depends on a measurement or is no finite number.
         """
         if self.bits is not None:
             return
@@ -129,6 +129,14 @@ class Machine:
                 source,
                 "Use different qubits for controls and targets.",
             )
+        for param in params:
+            if not math.isfinite(param):
+                raise self.refusal(
+                    f"{name} with angle {param}",
+                    "an angle must be a finite number",
+                    source,
+                    "Check the arguments of the kernel, and what it computes from them.",
+                )
         gate = Gate(name, targets, source, controls, params, False, pauli, matrix)
         self.gates.append(inverse(gate) if adjoint else gate)
 

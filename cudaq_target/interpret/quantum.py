@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _DECIDED_BY_MEASUREMENT: Final = "the machine measures all atoms at once, at the end of a shot"
 _MEASURE_LAST: Final = "Measure at the end of the kernel, or decide in Python between two kernels."
+_TOLERANCE: Final = 1e-3  # what users round away when they write matrices and amplitudes by hand
+_ROUNDING: Final = 1e-12
 _ONE_QUBIT: Final = ("h", "x", "y", "z", "s", "t", "r1", "rx", "ry", "rz", "u2", "u3", "phased_rx")
 
 
@@ -289,6 +291,7 @@ def _custom_unitary(compiler: FunctionCompiler, operation: Operation) -> Step:
         raise compiler.unsupported(operation, "a custom operation without a constant matrix")
     dim = math.isqrt(len(numbers))
     matrix = np.array(numbers, dtype=np.complex128).reshape(dim, dim)
+    matrix = checked_unitary(matrix, operands.source)
     if operands.adjoint:
         matrix = np.ascontiguousarray(matrix.conj().T)
     matrix.setflags(write=False)
@@ -358,6 +361,34 @@ def _create_state(compiler: FunctionCompiler, operation: Operation) -> Step:
     return create
 
 
+def checked_unitary(matrix: np.ndarray[Any, Any], source: Source) -> np.ndarray[Any, Any]:
+    """Return the matrix of a custom operation, its rounding errors removed.
+
+    Args:
+        matrix: Complex, shape (d, d).
+        source: Where it is used.
+
+    Returns:
+        The nearest unitary matrix; the matrix itself where it is unitary to rounding.
+
+    Raises:
+        UnsupportedKernelError: The matrix is not unitary.
+    """
+    with np.errstate(invalid="ignore"):
+        error = float(np.abs(matrix @ matrix.conj().T - np.eye(len(matrix))).max())
+    if not error <= _TOLERANCE:  # NaN included
+        raise UnsupportedKernelError(
+            source,
+            f"a custom operation whose matrix U has |U·U† - 1| = {error:.3g}",
+            "the matrix of a gate must be unitary",
+            "Check the matrix given to cudaq.register_operation.",
+        )
+    if error <= _ROUNDING:
+        return matrix
+    left, _, right = np.linalg.svd(matrix)
+    return np.asarray(left @ right)
+
+
 def checked_amplitudes(values: np.ndarray[Any, Any], source: Source) -> Any:
     """Return amplitudes after checking their number and norm.
 
@@ -373,7 +404,7 @@ def checked_amplitudes(values: np.ndarray[Any, Any], source: Source) -> Any:
             "Pass 2^n amplitudes for n qubits.",
         )
     norm = float(np.linalg.norm(values))
-    if not math.isclose(norm, 1.0, abs_tol=1e-3):
+    if not math.isclose(norm, 1.0, abs_tol=_TOLERANCE):
         raise UnsupportedKernelError(
             source,
             f"a state of norm {norm:.6g}",

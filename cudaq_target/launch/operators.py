@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,7 @@ def read_operator(operator: Any, kernel: str, n_qubits: int) -> PauliSum:  # noq
         The same operator in plain data.
 
     Raises:
-        OptionError: A coefficient is not real, or a term acts on a qubit the kernel lacks.
+        OptionError: A coefficient is not real or not finite, or a term acts on a qubit the kernel lacks.
     """
     coefficients, strings = [], []
     for term in operator:
@@ -83,6 +84,12 @@ def read_operator(operator: Any, kernel: str, n_qubits: int) -> PauliSum:  # noq
                 f"Use qubits 0 to {n_qubits - 1}, or allocate more in the kernel",
             )
         coefficient = complex(term.evaluate_coefficient())
+        if not cmath.isfinite(coefficient):
+            raise OptionError(
+                f"operator term {string.term_id or 'I'}",
+                f"its coefficient {coefficient:.6g} is no finite number",
+                "Check the numbers that the operator is built from",
+            )
         if abs(coefficient.imag) > _IMAGINARY_TOLERANCE * abs(coefficient):
             raise OptionError(
                 f"operator term {string.term_id or 'I'}",

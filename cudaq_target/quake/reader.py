@@ -70,6 +70,15 @@ def _read_attributes(operation: Any) -> dict[str, Any]:
     return attributes
 
 
+def _read_float(text: str) -> float:
+    """Read a printed float; MLIR prints infinities and NaN by their bits."""
+    if not text.startswith("0x"):
+        return float(text)
+    raw = bytes.fromhex(text[2:])
+    value: float = struct.unpack({8: ">d", 4: ">f"}[len(raw)], raw)[0]
+    return value
+
+
 def _read_dense(text: str) -> list[Any]:
     """Read the numbers of a printed `dense<...>` constant; complex ones come in pairs."""
     match = _DENSE.search(text)
@@ -83,7 +92,7 @@ def _read_dense(text: str) -> list[Any]:
         raw = bytes.fromhex(content.strip('"')[2:])
         numbers: list[Any] = list(struct.unpack(f"<{len(raw) // struct.calcsize(code)}{code}", raw))
     else:
-        convert = float if scalar.kind == "float" else int
+        convert = _read_float if scalar.kind == "float" else int
         numbers = [convert(number) for number in _NUMBER.findall(content)]
     if kind.kind == "complex":
         numbers = [complex(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]

@@ -2,6 +2,7 @@
 # ruff: noqa: F821
 
 import cudaq
+import numpy as np
 
 
 @cudaq.kernel
@@ -139,3 +140,32 @@ def divides(n: int):
 @cudaq.kernel
 def prepares(amplitudes: list[complex]):
     cudaq.qvector(amplitudes)
+
+
+@cudaq.kernel
+def turns(angle: float):
+    q = cudaq.qvector(2)
+    h(q[0])
+    u3(0.5, angle, 2.0, q[1])
+
+
+@cudaq.kernel
+def turns_by_a_computed_angle(n: int):
+    q = cudaq.qvector(1)
+    rx(1.0 / n, q[0])
+
+
+cudaq.register_operation("not_a_number", np.array([1, 0, 0, np.nan]))
+cudaq.register_operation("not_unitary", np.array([1, 1, 1, 1]))
+
+
+@cudaq.kernel
+def applies_nan():
+    q = cudaq.qvector(1)
+    not_a_number(q[0])
+
+
+@cudaq.kernel
+def applies_non_unitary():
+    q = cudaq.qvector(1)
+    not_unitary(q[0])

@@ -125,3 +125,14 @@ def test_operators_beyond_the_kernel_are_refused():
 def test_operators_that_are_not_hermitian_are_refused():
     with pytest.raises(OptionError, match=r"operator term Z0: its coefficient 0\+3j is not real"):
         read(3j * spin.z(0))
+
+
+@pytest.mark.parametrize("factor", [np.nan, np.inf])
+def test_coefficients_must_be_finite(factor):
+    """CUDA-Q ends the process when such an operator reaches one of its results."""
+    with pytest.raises(OptionError) as caught:
+        read(factor * spin.z(0))
+    assert str(caught.value) == (
+        f"operator term Z0: its coefficient {factor:.6g}+nanj is no finite number. "
+        "Check the numbers that the operator is built from"
+    )

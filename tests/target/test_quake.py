@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cudaq_target import quake
-from cudaq_target.errors import UnsupportedKernelError
+from cudaq_target.errors import Source, UnsupportedKernelError
 from cudaq_target.interpret import BUILDERS, arithmetic
 from cudaq_target.interpret.effects import join_of
 from cudaq_target.interpret.form import Block, Operation
+from cudaq_target.interpret.quantum import checked_unitary
 from cudaq_target.interpret.types import parse_type
 from cudaq_target.interpret.values import UNKNOWN, MeasurementDependenceError
 from cudaq_target.trace import evaluate_returns, trace
@@ -81,6 +82,9 @@ SHORT = [
     ("divides", (0,), "divides: an integer division by zero"),
     ("prepares", ([1, 1],), "a state of norm 1.41421 cannot run here: the norm of a state must be"),
     ("prepares", ([1, 0, 0],), "a state of 3 amplitudes cannot run here"),
+    ("prepares", ([np.nan, 0],), "a state of norm nan cannot run here: the norm of a state must be"),
+    ("prepares", ([np.inf, 0],), "a state of norm inf cannot run here: the norm of a state must be"),
+    ("turns_by_a_computed_angle", (0,), "rx with angle inf cannot run here"),
     ("divides", (), "divides: a call with 0 arguments cannot run here: the kernel takes 1"),
 ]
 
@@ -94,7 +98,7 @@ def refusal(name: str, *args: object) -> str:
 
 def line_in(name: str, code: str) -> int:
     lines = Path(refused_kernels.__file__).read_text(encoding="utf-8").splitlines()
-    start = lines.index(f"def {name}():")
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"def {name}("))
     return next(n for n in range(start, len(lines)) if lines[n].strip().startswith(code)) + 1
 
 
@@ -107,6 +111,34 @@ def test_refusal_names_kernel_line_and_reason(name):
 @pytest.mark.parametrize(("name", "args", "text"), SHORT)
 def test_refusal_says_what_and_why(name, args, text):
     assert text in refusal(name, *args)
+
+
+@pytest.mark.parametrize("angle", [np.nan, np.inf, -np.inf])
+def test_an_angle_must_be_finite(angle):
+    assert refusal("turns", angle) == (
+        f"turns, line {line_in('turns', 'u3(')}: u3 with angle {angle} cannot run here: an angle "
+        "must be a finite number. Check the arguments of the kernel, and what it computes from "
+        "them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "error"),
+    [("applies_nan", "not_a_number(", "nan"), ("applies_non_unitary", "not_unitary(", "2")],
+)
+def test_the_matrix_of_an_operation_must_be_unitary(name, code, error):
+    assert refusal(name) == (
+        f"{name}, line {line_in(name, code)}: a custom operation whose matrix U has |U·U† - 1| = "
+        f"{error} cannot run here: the matrix of a gate must be unitary. Check the matrix given to "
+        "cudaq.register_operation."
+    )
+
+
+def test_a_matrix_written_with_few_digits_becomes_unitary():
+    rounded = np.array([[0.707, 0.707], [0.707, -0.707]])
+    found = checked_unitary(rounded, Source("k"))
+    np.testing.assert_allclose(found, rounded, atol=2e-4)
+    np.testing.assert_allclose(found @ found.conj().T, np.eye(2), atol=1e-14)
 
 
 def test_every_gate_of_a_plain_kernel_knows_its_line():
