@@ -69,7 +69,8 @@ def read_operator(operator: Any, kernel: str, n_qubits: int) -> PauliSum:  # noq
         The same operator in plain data.
 
     Raises:
-        OptionError: A coefficient is not real or not finite, or a term acts on a qubit the kernel lacks.
+        OptionError: A coefficient is not real or not finite, or a term acts on a qubit that the
+            kernel lacks.
     """
     coefficients, strings = [], []
     for term in operator:

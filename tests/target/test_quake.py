@@ -82,8 +82,8 @@ SHORT = [
     ("divides", (0,), "divides: an integer division by zero"),
     ("prepares", ([1, 1],), "a state of norm 1.41421 cannot run here: the norm of a state must be"),
     ("prepares", ([1, 0, 0],), "a state of 3 amplitudes cannot run here"),
-    ("prepares", ([np.nan, 0],), "a state of norm nan cannot run here: the norm of a state must be"),
-    ("prepares", ([np.inf, 0],), "a state of norm inf cannot run here: the norm of a state must be"),
+    ("prepares", ([np.nan, 0],), "a state of norm nan cannot run here: the norm"),
+    ("prepares", ([np.inf, 0],), "a state of norm inf cannot run here: the norm"),
     ("turns_by_a_computed_angle", (0,), "rx with angle inf cannot run here"),
     ("divides", (), "divides: a call with 0 arguments cannot run here: the kernel takes 1"),
 ]
