@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numba
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from cudaq_target.kernels.jit import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
-_loop = cast(
-    "Callable[[Callable[..., Any]], Callable[..., Any]]",
-    njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy"),
-)
-_parallel = cast(
-    "Callable[[Callable[..., Any]], Callable[..., Any]]",
-    njit(cache=True, nogil=True, parallel=True, error_model="numpy"),
-)
-
+_loop = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(contract=True))
+_parallel = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(parallel=True))
 
 _one_at_a_time = threading.Lock()
 

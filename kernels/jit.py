@@ -66,11 +66,13 @@ def _compile(function: Function, *, parallel: bool, contract: bool) -> Function:
         parallel=parallel,
         fastmath={"contract"} if contract else False,
     )
+    result: Function
     try:
-        return make(cache=True)(function)
+        result = make(cache=True)(function)
     except RuntimeError:
         # Numba finds no place for its cache; nothing else can fail before the first call.
-        return make()(function)
+        result = make()(function)
+    return result
 
 
 @compiled
