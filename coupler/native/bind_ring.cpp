@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 
+#include "binding.hpp"
 #include "ring.hpp"
 
 namespace nb = nanobind;
@@ -21,6 +22,8 @@ using cudaq_target::Fault;
 using cudaq_target::Finding;
 using cudaq_target::Frame;
 using cudaq_target::Push;
+using cudaq_target::binding::BytesLike;
+using cudaq_target::binding::raise;
 using Clock = std::chrono::steady_clock;
 using Buffer = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using FrameView = nb::ndarray<nb::numpy, const std::uint8_t, nb::ndim<1>, nb::device::cpu>;
@@ -67,15 +70,6 @@ std::string expectation(const Finding& finding) {
     return limit;
 }
 
-/// Raises a class of `cudaq_target.coupler.errors`, which is imported on failure only.
-template <typename... Fields>
-[[noreturn]] void raise(const char* error_class, Fields&&... fields) {
-    const nb::object type = nb::module_::import_("cudaq_target.coupler.errors").attr(error_class);
-    const nb::object error = type(std::forward<Fields>(fields)...);
-    PyErr_SetObject(type.ptr(), error.ptr());
-    throw nb::python_error();
-}
-
 void raise_if_wrong(const Finding& finding) {
     if (finding.fault != Fault::kNone) {
         raise("RingFormatError", field_name(finding.fault), finding.found, expectation(finding));
@@ -111,26 +105,6 @@ bool wait_until(Ready ready, double timeout_s) {
         }
     }
 }
-
-/// Any contiguous bytes-like object, for the length of one call.
-class BytesLike {
-public:
-    explicit BytesLike(nb::handle object) {
-        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) {
-            throw nb::python_error();
-        }
-    }
-    BytesLike(const BytesLike&) = delete;
-    BytesLike& operator=(const BytesLike&) = delete;
-    ~BytesLike() { PyBuffer_Release(&view_); }
-
-    std::span<const std::byte> bytes() const {
-        return {static_cast<const std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)};
-    }
-
-private:
-    Py_buffer view_{};
-};
 
 cudaq_target::Ring attach(const Buffer& buffer) {
     std::optional<cudaq_target::Ring> ring;

@@ -1,0 +1,402 @@
+"""
+Rings in shared memory and the dispatcher; see `native/shm.hpp`, `slot_ring.hpp` and `dispatcher.hpp`.
+"""
+
+import numpy
+import numpy.typing
+from typing_extensions import Buffer
+
+
+class SlotRing:
+    """
+    CUDA-Q Realtime's slot and flag ring in shared memory; carries requests and answers.
+    """
+
+    @staticmethod
+    def attach(name: str) -> SlotRing:
+        """
+        Map the segment that another process, or this one, made.
+
+        Args:
+            name: As given to `create`.
+
+        Raises:
+            SegmentMissingError: Nobody made it.
+            SegmentStaleError: Its maker is dead.
+            SegmentFormatError: Wrong version, size, permissions or owner.
+        """
+
+    def unlink(self) -> bool:
+        """
+        Remove the name; whoever is attached keeps the memory.
+
+        Returns:
+            False when the name means another segment by now, or nothing.
+        """
+
+    @property
+    def name(self) -> str:
+        """Name of the segment."""
+
+    @property
+    def n_slots(self) -> int:
+        """Number of slots."""
+
+    @property
+    def owner_pid(self) -> int:
+        """Process that made the segment; 0 when it is dead."""
+
+    @property
+    def producer_pid(self) -> int:
+        """Live process that writes requests or frames; 0 for none."""
+
+    @property
+    def consumer_pid(self) -> int:
+        """Live process that answers or reads; 0 for none."""
+
+    def claim(self, role: str) -> None:
+        """
+        Take a role for this process; a dead process loses it.
+
+        Args:
+            role: "producer" or "consumer".
+
+        Raises:
+            RoleTakenError: A live process has it.
+        """
+
+    def release(self, role: str) -> None:
+        """Give a role back, if this process has it."""
+
+    @staticmethod
+    def create(name: str, n_slots: int, rx_stride_bytes: int, tx_stride_bytes: int = 0) -> SlotRing:
+        """
+        Make a segment, readable by this user alone. A stale one of a dead process is replaced.
+
+        Args:
+            name: Letters, digits, '-', '_' and '.'.
+            n_slots: Requests that may be under way.
+            rx_stride_bytes: Longest request with its header, a multiple of 128.
+            tx_stride_bytes: The same for answers; 0 for `rx_stride_bytes`.
+
+        Raises:
+            SegmentInUseError: A live process has a segment of this name.
+            SegmentFormatError: The geometry or the name is out of range.
+            SegmentSystemError: The system refuses, for example for want of memory.
+        """
+
+    @property
+    def rx_stride_bytes(self) -> int:
+        """Longest request with its header (bytes)."""
+
+    @property
+    def tx_stride_bytes(self) -> int:
+        """Longest answer with its header (bytes)."""
+
+    @property
+    def memory(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """The whole segment with its control block, shape (n_bytes,)."""
+
+class FrameSegment:
+    """Shared memory with a one-way ring of frames in it."""
+
+    @staticmethod
+    def attach(name: str) -> FrameSegment:
+        """
+        Map the segment that another process, or this one, made.
+
+        Args:
+            name: As given to `create`.
+
+        Raises:
+            SegmentMissingError: Nobody made it.
+            SegmentStaleError: Its maker is dead.
+            SegmentFormatError: Wrong version, size, permissions or owner.
+        """
+
+    def unlink(self) -> bool:
+        """
+        Remove the name; whoever is attached keeps the memory.
+
+        Returns:
+            False when the name means another segment by now, or nothing.
+        """
+
+    @property
+    def name(self) -> str:
+        """Name of the segment."""
+
+    @property
+    def n_slots(self) -> int:
+        """Number of slots."""
+
+    @property
+    def owner_pid(self) -> int:
+        """Process that made the segment; 0 when it is dead."""
+
+    @property
+    def producer_pid(self) -> int:
+        """Live process that writes requests or frames; 0 for none."""
+
+    @property
+    def consumer_pid(self) -> int:
+        """Live process that answers or reads; 0 for none."""
+
+    def claim(self, role: str) -> None:
+        """
+        Take a role for this process; a dead process loses it.
+
+        Args:
+            role: "producer" or "consumer".
+
+        Raises:
+            RoleTakenError: A live process has it.
+        """
+
+    def release(self, role: str) -> None:
+        """Give a role back, if this process has it."""
+
+    @staticmethod
+    def create(name: str, n_slots: int, slot_bytes: int) -> FrameSegment:
+        """
+        Make a segment, readable by this user alone. A stale one of a dead process is replaced.
+
+        Args:
+            name: Letters, digits, '-', '_' and '.'.
+            n_slots: Frames that may wait, a power of two.
+            slot_bytes: Longest frame (bytes).
+
+        Raises:
+            SegmentInUseError: A live process has a segment of this name.
+            SegmentFormatError: The geometry or the name is out of range.
+            SegmentSystemError: The system refuses, for example for want of memory.
+        """
+
+    @property
+    def memory(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """The ring, for `_ring.Producer` and `_ring.Consumer`, shape (n_bytes,)."""
+
+class Client:
+    """
+    The requesting side of a slot ring; one per ring, one thread at a time.
+    """
+
+    def __init__(self, ring: SlotRing, *, wait: str = 'adaptive', takeover_timeout_s: float = 1.0) -> None:
+        """
+        Become the producer of a ring, in place of a dead one.
+
+        Args:
+            ring: The ring; kept mapped by this object.
+            wait: "busy", "yield", "adaptive" or "block". Busy needs a core of its own.
+            takeover_timeout_s: How long the dispatcher may take to answer what a dead client left (s).
+
+        Raises:
+            RoleTakenError: A live client has the ring.
+            PeerGoneError: A dead client left requests, and no dispatcher answers them.
+        """
+
+    def call(self, function_id: int, arguments: Buffer = b"", timeout_ns: int = 1000000000) -> tuple[int, bytes]:
+        """
+        Send a request and wait for its answer.
+
+        Args:
+            function_id: Of the function.
+            arguments: Argument bytes.
+            timeout_ns: How long to wait (ns).
+
+        Returns:
+            The status, and the result.
+
+        Raises:
+            CallTimeoutError: No answer came in time; a late one is dropped and counted.
+            PeerGoneError: No live dispatcher serves the ring.
+            FrameTooLongError: The arguments do not fit into a slot.
+            ValueError: Answers to `send` have not been received.
+        """
+
+    def send(self, function_id: int, arguments: Buffer, *, timestamp_ns: int = 0, timeout_ns: int = 0) -> int | None:
+        """
+        Send a request without waiting for its answer.
+
+        Args:
+            function_id: Of the function.
+            arguments: Argument bytes.
+            timestamp_ns: Echoed in the answer (ns).
+            timeout_ns: How long to wait for a free slot (ns).
+
+        Returns:
+            The number of the request; None when every slot stayed in use.
+
+        Raises:
+            PeerGoneError: No live dispatcher serves the ring.
+            FrameTooLongError: The arguments do not fit into a slot.
+        """
+
+    def send_raw(self, frame: Buffer, *, timeout_ns: int = 0) -> bool:
+        """
+        Send bytes as they are, header included; for bridges and for tests of bad frames.
+
+        Returns:
+            False when every slot stayed in use.
+        """
+
+    def receive(self, timeout_ns: int = 0) -> tuple[int, int, bytes] | None:
+        """
+        Take the answer to the oldest request of `send`.
+
+        Args:
+            timeout_ns: How long to wait (ns).
+
+        Returns:
+            Number of the request, status and result; None when no answer came, or none is due.
+
+        Raises:
+            PeerGoneError: No live dispatcher serves the ring.
+        """
+
+    def counters(self) -> dict[str, int]:
+        """What was sent and received, and what went wrong, by name."""
+
+    @property
+    def n_pending(self) -> int:
+        """Requests whose answers have not been taken or dropped."""
+
+    @property
+    def max_arg_bytes(self) -> int:
+        """Longest arguments (bytes)."""
+
+    def close(self) -> None:
+        """Give the role of the producer back."""
+
+class Session:
+    """
+    What a dispatcher remembers of one client; made by `Dispatcher.session`.
+    """
+
+    def reset(self) -> None:
+        """Forget everything: another client has taken the place."""
+
+class Dispatcher:
+    """
+    Answers requests by a table of compiled functions, without the interpreter lock.
+    """
+
+    def __init__(self, *, window: int = 0, session_bytes: int = 0, guard: bool = False) -> None:
+        """
+        Make an empty table.
+
+        Args:
+            window: Requests per session within which a repeated one is answered again and not executed; 0 for none.
+            session_bytes: Memory per session for stateful functions, zeroed for each new client (bytes).
+            guard: Whether to check that functions stay within their result; costs a copy.
+        """
+
+    def add_builtin(self, name: str, *, deadline_ns: int = 0) -> None:
+        """
+        Register a function of the library.
+
+        Args:
+            name: "rpc_increment", "echo" or "occupation".
+            deadline_ns: A later result is answered DEADLINE (ns); 0 for none.
+
+        Raises:
+            ValueError: The name is unknown or taken, or a ring is being served.
+        """
+
+    def add_address(self, name: str, address: int, *, stateful: bool = False, state: numpy.typing.NDArray[numpy.uint8] | None = None, min_arg_bytes: int = 0, max_arg_bytes: int = 4294967295, deadline_ns: int = 0, float64_result: bool = False, keep_alive: object = None) -> None:
+        """
+        Register a compiled function with CUDA-Q Realtime's DEVICE_CALL signature.
+
+        Args:
+            name: Its id is the hash of its name.
+            address: Of `int f(const void* in, void* out, uint32_t arg_len, uint32_t max_result_len, uint32_t* result_len)`.
+            stateful: Whether it takes a sixth argument, `void* state`.
+            state: Writable bytes for it; None for the memory of the session.
+            min_arg_bytes: Shorter arguments are answered BAD_REQUEST (bytes).
+            max_arg_bytes: Longer ones, too (bytes).
+            deadline_ns: A later result is answered DEADLINE (ns); 0 for none.
+            float64_result: Whether a result that is not finite is answered INTERNAL_ERROR.
+            keep_alive: What owns the code at `address`.
+
+        Raises:
+            ValueError: The id is taken, the address 0, or a ring is being served.
+        """
+
+    def add_look_up(self, name: str, table: numpy.typing.NDArray[numpy.uint8], syndrome_bits: int) -> None:
+        """
+        Register a decoder that looks corrections up.
+
+        Args:
+            name: Its id is the hash of its name.
+            table: Corrections, shape (2**syndrome_bits, correction_bytes); kept, not copied.
+            syndrome_bits: 1 to 24. Arguments are one or more packed syndromes.
+
+        Raises:
+            ValueError: The shape or `syndrome_bits` is wrong, or the id taken.
+        """
+
+    def start(self, ring: SlotRing, *, wait: str = 'adaptive') -> None:
+        """
+        Serve a ring on a thread of its own, until `stop`.
+
+        Args:
+            ring: The ring; this process becomes its consumer.
+            wait: "busy", "yield", "adaptive" or "block".
+
+        Raises:
+            RoleTakenError: Another dispatcher serves the ring.
+        """
+
+    def serve(self, ring: SlotRing, *, wait: str = 'adaptive', timeout_s: float = 1000000000000.0) -> None:
+        """
+        Serve a ring on the caller's thread.
+
+        Args:
+            ring: The ring; this process becomes its consumer.
+            wait: "busy", "yield", "adaptive" or "block".
+            timeout_s: For how long (s). Ctrl-C ends it earlier.
+
+        Raises:
+            RoleTakenError: Another dispatcher serves the ring.
+        """
+
+    def stop(self, drain: bool = True) -> None:
+        """
+        Stop serving. Requests that wait are answered first.
+
+        Args:
+            drain: Whether by their functions; else with CANCELLED.
+        """
+
+    def session(self, frame_bytes: int) -> Session:
+        """
+        Memory for one client of a byte transport.
+
+        Args:
+            frame_bytes: Longest request or answer (bytes).
+        """
+
+    def handle(self, session: Session, request: Buffer, response: Buffer, *, exact: bool = True) -> int:
+        """
+        Answer one request that came over any byte transport.
+
+        Args:
+            session: Of the client that sent it.
+            request: What arrived.
+            response: Writable, at least 24 bytes; not the memory of `request`.
+            exact: Whether the transport delivers exact messages. Full-stride datagrams are longer than their frame.
+
+        Returns:
+            Length of the answer; 0 where none is possible (fewer than 24 bytes).
+        """
+
+    def counters(self) -> dict[str, int]:
+        """Counts since construction, by the names of `counters.Counters`."""
+
+    @property
+    def session_bytes(self) -> int:
+        """Memory per session for stateful functions (bytes)."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a ring is being served."""

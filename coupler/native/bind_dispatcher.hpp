@@ -1,0 +1,285 @@
+/// Python face of the answering side: `Dispatcher` and `Session`.
+#pragma once
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bind_client.hpp"
+#include "handlers.hpp"
+#include "service.hpp"
+
+namespace cudaq_target::binding {
+
+using Table = nb::ndarray<const std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using State = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+inline constexpr std::uint32_t kMaxSyndromeBits = 24;
+inline constexpr std::uint32_t kAnyLength = 0xFFFF'FFFF;
+
+/// A dispatcher with what its functions need to stay alive.
+class PyDispatcher {
+public:
+    PyDispatcher(std::uint32_t window, std::size_t session_bytes, bool has_guard)
+        : dispatcher_(has_guard), window_(window), session_bytes_(session_bytes) {}
+    PyDispatcher(const PyDispatcher&) = delete;
+    PyDispatcher& operator=(const PyDispatcher&) = delete;
+    ~PyDispatcher() { stop(false); }
+
+    void add_builtin(const std::string& name, std::int64_t deadline_ns) {
+        Function function;
+        function.deadline_ns = deadline_ns;
+        if (name == "rpc_increment") {
+            function.call = rpc_increment;
+        } else if (name == "echo") {
+            function.call = echo;
+        } else if (name == "occupation") {
+            function.call = occupation;
+            function.min_arg_bytes = sizeof(ShotBatchHeader);
+        } else {
+            throw nb::value_error("built-in functions are 'rpc_increment', 'echo' and 'occupation'");
+        }
+        add(name, function);
+    }
+
+    void add_address(const std::string& name, std::uintptr_t address, bool is_stateful,
+                     std::optional<State> state, std::uint32_t min_arg_bytes,
+                     std::uint32_t max_arg_bytes, std::int64_t deadline_ns, bool is_float64_result,
+                     nb::object keep_alive) {
+        if (address == 0) {
+            throw nb::value_error("address is 0; pass the address of a compiled function");
+        }
+        Function function;
+        if (is_stateful) {
+            function.stateful_call = reinterpret_cast<StatefulCall>(address);
+        } else {
+            function.call = reinterpret_cast<DeviceCall>(address);
+        }
+        function.state = state ? state->data() : nullptr;
+        function.min_arg_bytes = min_arg_bytes;
+        function.max_arg_bytes = max_arg_bytes;
+        function.deadline_ns = deadline_ns;
+        function.is_float64_result = is_float64_result;
+        add(name, function);
+        kept_.append(nb::make_tuple(state, keep_alive));
+    }
+
+    void add_look_up(const std::string& name, const Table& table, std::uint32_t syndrome_bits) {
+        if (syndrome_bits == 0 || syndrome_bits > kMaxSyndromeBits) {
+            throw nb::value_error("syndrome_bits is 1 to 24");
+        }
+        if (table.shape(0) != std::size_t{1} << syndrome_bits || table.shape(1) == 0) {
+            throw nb::value_error("table has shape (2**syndrome_bits, correction_bytes)");
+        }
+        auto& own = *tables_.emplace_back(std::make_unique<LookupTable>(LookupTable{
+            table.data(), syndrome_bits, static_cast<std::uint32_t>(table.shape(1))}));
+        Function function;
+        function.stateful_call = look_up;
+        function.state = &own;
+        function.min_arg_bytes = (syndrome_bits + 7) / 8;
+        add(name, function);
+        kept_.append(table);
+    }
+
+    void start(const MappedSlotRing& ring, const std::string& wait) {
+        open(ring, wait);
+        service_->start();
+    }
+
+    void serve(const MappedSlotRing& ring, const std::string& wait, double timeout_s) {
+        open(ring, wait);
+        const auto until_ns = deadline_after(
+            timeout_s < 1e9 ? static_cast<std::int64_t>(timeout_s * 1e9) : kForever);
+        for (;;) {
+            const auto pause_ns = std::min(until_ns, deadline_after(kLookAroundNs));
+            {
+                const nb::gil_scoped_release unlocked;
+                service_->run(pause_ns);
+            }
+            const bool is_signalled = PyErr_CheckSignals() != 0;
+            if (is_signalled || pause_ns == until_ns) {
+                close();
+                if (is_signalled) {
+                    throw nb::python_error();
+                }
+                return;
+            }
+        }
+    }
+
+    void stop(bool drain) {
+        if (service_) {
+            const nb::gil_scoped_release unlocked;  // a handler may want the lock
+            service_->stop(drain ? Service::Stop::kDrain : Service::Stop::kCancel);
+        }
+        close();
+    }
+
+    std::unique_ptr<Session> session(std::size_t frame_bytes) {
+        check_idle();
+        dispatcher_.prepare(frame_bytes);
+        return std::make_unique<Session>(window_, frame_bytes, session_bytes_);
+    }
+
+    std::size_t handle(Session& session, nb::handle request, nb::handle response, bool is_exact) {
+        check_idle();
+        const BytesLike in(request);
+        const BytesLike out(response, PyBUF_WRITABLE);
+        if (out.bytes().size() < kFrameHeaderBytes) {
+            throw nb::value_error("response has room for fewer than 24 bytes");
+        }
+        const nb::gil_scoped_release unlocked;
+        return dispatcher_.handle(in.bytes(), out.writable(), session, is_exact);
+    }
+
+    nb::dict counters() const {
+        nb::dict named;
+        for (const auto& [name, field] : kCounterNames) {
+            named[name] = value_of(dispatcher_.counters(), field);
+        }
+        return named;
+    }
+    std::size_t session_bytes() const { return session_bytes_; }
+    bool is_running() const { return service_ != nullptr; }
+
+private:
+    void check_idle() const {
+        if (service_) {
+            throw nb::value_error("this dispatcher serves a ring; stop() it first");
+        }
+    }
+
+    void add(const std::string& name, Function function) {
+        check_idle();
+        function.id = function_id(name);
+        if (!dispatcher_.add(function)) {
+            throw nb::value_error(
+                ("a function with the id of '" + name + "' is registered already").c_str());
+        }
+    }
+
+    void open(const MappedSlotRing& mapped, const std::string& wait) {
+        check_idle();
+        const auto strategy = wait_from(wait);
+        auto& control = mapped.control();
+        const auto geometry = geometry_of(control);
+        const auto frame_bytes = std::size_t{std::max(geometry.rx_stride_bytes,
+                                                      geometry.tx_stride_bytes)};
+        dispatcher_.prepare(frame_bytes);
+        session_ = std::make_unique<Session>(window_, frame_bytes, session_bytes_);
+        claim_or_raise(control.consumer, mapped.name, "consumer");
+        segment_ = mapped.segment;
+        service_ = std::make_unique<Service>(SlotRing(segment_->memory(), geometry), dispatcher_,
+                                             *session_, strategy);
+    }
+
+    void close() noexcept {
+        if (service_) {
+            service_.reset();
+            // Whoever sleeps for an answer looks around within `kLookAroundNs` and finds us gone.
+            release_role(segment_->control().consumer, own_stamp());
+            segment_.reset();
+        }
+    }
+
+    Dispatcher dispatcher_;
+    std::uint32_t window_;
+    std::size_t session_bytes_;
+    std::vector<std::unique_ptr<LookupTable>> tables_;
+    nb::list kept_;
+    std::shared_ptr<Segment> segment_;
+    std::unique_ptr<Session> session_;
+    std::unique_ptr<Service> service_;
+};
+
+inline void bind_dispatcher(nb::module_& module) {
+    nb::class_<Session>(module, "Session",
+                        "What a dispatcher remembers of one client; made by `Dispatcher.session`.")
+        .def("reset", &Session::reset, "Forget everything: another client has taken the place.");
+    nb::class_<PyDispatcher>(module, "Dispatcher",
+                             "Answers requests by a table of compiled functions, without the "
+                             "interpreter lock.")
+        .def(nb::init<std::uint32_t, std::size_t, bool>(), nb::kw_only(), "window"_a = 0,
+             "session_bytes"_a = 0, "guard"_a = false,
+             "Make an empty table.\n\n"
+             "Args:\n    window: Requests per session within which a repeated one is answered again "
+             "and not executed; 0 for none.\n"
+             "    session_bytes: Memory per session for stateful functions, zeroed for each new "
+             "client (bytes).\n"
+             "    guard: Whether to check that functions stay within their result; costs a copy.")
+        .def("add_builtin", &PyDispatcher::add_builtin, "name"_a, nb::kw_only(), "deadline_ns"_a = 0,
+             "Register a function of the library.\n\n"
+             "Args:\n    name: \"rpc_increment\", \"echo\" or \"occupation\".\n"
+             "    deadline_ns: A later result is answered DEADLINE (ns); 0 for none.\n\n"
+             "Raises:\n    ValueError: The name is unknown or taken, or a ring is being served.")
+        .def("add_address", &PyDispatcher::add_address, "name"_a, "address"_a, nb::kw_only(),
+             "stateful"_a = false, "state"_a = nb::none(), "min_arg_bytes"_a = 0,
+             "max_arg_bytes"_a = kAnyLength, "deadline_ns"_a = 0, "float64_result"_a = false,
+             "keep_alive"_a = nb::none(),
+             nb::sig("def add_address(self, name: str, address: int, *, stateful: bool = False, "
+                     "state: numpy.typing.NDArray[numpy.uint8] | None = None, min_arg_bytes: int = 0, "
+                     "max_arg_bytes: int = 4294967295, deadline_ns: int = 0, "
+                     "float64_result: bool = False, keep_alive: object = None) -> None"),
+             "Register a compiled function with CUDA-Q Realtime's DEVICE_CALL signature.\n\n"
+             "Args:\n    name: Its id is the hash of its name.\n"
+             "    address: Of `int f(const void* in, void* out, uint32_t arg_len, uint32_t "
+             "max_result_len, uint32_t* result_len)`.\n"
+             "    stateful: Whether it takes a sixth argument, `void* state`.\n"
+             "    state: Writable bytes for it; None for the memory of the session.\n"
+             "    min_arg_bytes: Shorter arguments are answered BAD_REQUEST (bytes).\n"
+             "    max_arg_bytes: Longer ones, too (bytes).\n"
+             "    deadline_ns: A later result is answered DEADLINE (ns); 0 for none.\n"
+             "    float64_result: Whether a result that is not finite is answered INTERNAL_ERROR.\n"
+             "    keep_alive: What owns the code at `address`.\n\n"
+             "Raises:\n    ValueError: The id is taken, the address 0, or a ring is being served.")
+        .def("add_look_up", &PyDispatcher::add_look_up, "name"_a, "table"_a, "syndrome_bits"_a,
+             nb::sig("def add_look_up(self, name: str, table: numpy.typing.NDArray[numpy.uint8], "
+                     "syndrome_bits: int) -> None"),
+             "Register a decoder that looks corrections up.\n\n"
+             "Args:\n    name: Its id is the hash of its name.\n"
+             "    table: Corrections, shape (2**syndrome_bits, correction_bytes); kept, not copied.\n"
+             "    syndrome_bits: 1 to 24. Arguments are one or more packed syndromes.\n\n"
+             "Raises:\n    ValueError: The shape or `syndrome_bits` is wrong, or the id taken.")
+        .def("start", &PyDispatcher::start, "ring"_a, nb::kw_only(), "wait"_a = "adaptive",
+             "Serve a ring on a thread of its own, until `stop`.\n\n"
+             "Args:\n    ring: The ring; this process becomes its consumer.\n"
+             "    wait: \"busy\", \"yield\", \"adaptive\" or \"block\".\n\n"
+             "Raises:\n    RoleTakenError: Another dispatcher serves the ring.")
+        .def("serve", &PyDispatcher::serve, "ring"_a, nb::kw_only(), "wait"_a = "adaptive",
+             "timeout_s"_a = 1e12,
+             "Serve a ring on the caller's thread.\n\n"
+             "Args:\n    ring: The ring; this process becomes its consumer.\n"
+             "    wait: \"busy\", \"yield\", \"adaptive\" or \"block\".\n"
+             "    timeout_s: For how long (s). Ctrl-C ends it earlier.\n\n"
+             "Raises:\n    RoleTakenError: Another dispatcher serves the ring.")
+        .def("stop", &PyDispatcher::stop, "drain"_a = true,
+             "Stop serving. Requests that wait are answered first.\n\n"
+             "Args:\n    drain: Whether by their functions; else with CANCELLED.")
+        .def("session", &PyDispatcher::session, "frame_bytes"_a,
+             "Memory for one client of a byte transport.\n\n"
+             "Args:\n    frame_bytes: Longest request or answer (bytes).")
+        .def("handle", &PyDispatcher::handle, "session"_a, "request"_a, "response"_a, nb::kw_only(),
+             "exact"_a = true,
+             nb::sig("def handle(self, session: Session, request: typing_extensions.Buffer, "
+                     "response: typing_extensions.Buffer, *, exact: bool = True) -> int"),
+             "Answer one request that came over any byte transport.\n\n"
+             "Args:\n    session: Of the client that sent it.\n    request: What arrived.\n"
+             "    response: Writable, at least 24 bytes; not the memory of `request`.\n"
+             "    exact: Whether the transport delivers exact messages. Full-stride datagrams are "
+             "longer than their frame.\n\n"
+             "Returns:\n    Length of the answer; 0 where none is possible (fewer than 24 bytes).")
+        .def("counters", &PyDispatcher::counters, nb::sig("def counters(self) -> dict[str, int]"),
+             "Counts since construction, by the names of `counters.Counters`.")
+        .def_prop_ro("session_bytes", &PyDispatcher::session_bytes,
+                     "Memory per session for stateful functions (bytes).")
+        .def_prop_ro("is_running", &PyDispatcher::is_running, "Whether a ring is being served.");
+}
+
+}  // namespace cudaq_target::binding

@@ -1,0 +1,15 @@
+/// Python face of the shared-memory rings: `cudaq_target.coupler._native`.
+#include <nanobind/nanobind.h>
+
+#include "bind_client.hpp"
+#include "bind_dispatcher.hpp"
+#include "bind_segment.hpp"
+
+NB_MODULE(_native, module) {
+    module.doc() =
+        "Rings in shared memory and the dispatcher; see `native/shm.hpp`, `slot_ring.hpp` and "
+        "`dispatcher.hpp`.";
+    cudaq_target::binding::bind_segments(module);
+    cudaq_target::binding::bind_client(module);
+    cudaq_target::binding::bind_dispatcher(module);
+}
