@@ -6,7 +6,7 @@ Numba compiles them; import this module where handlers are made, as Numba takes 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numba import carray, cfunc, njit
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Plain = Callable[[Bytes, Bytes], int]
     Stateful = Callable[[Bytes, Bytes, Bytes], int]
 
+_Pointer: TypeAlias = Any  # Numba's pointers have no type in Python
 INTERNAL_ERROR = 3  # `frame.Status`; a literal, as compiled code knows no enumerations
 _BYTES = "CPointer(uint8)"
 _ARGUMENTS = f"{_BYTES}, {_BYTES}, uint32, uint32, CPointer(uint32)"
@@ -103,7 +104,9 @@ def handler(function: Plain) -> Handler:
     """
     body = njit(nogil=True)(function)
 
-    def call(source: Any, target: Any, arg_len: int, max_len: int, result_len: Any) -> int:
+    def call(
+        source: _Pointer, target: _Pointer, arg_len: int, max_len: int, result_len: _Pointer
+    ) -> int:
         try:
             n_bytes = body(carray(source, (arg_len,)), carray(target, (max_len,)))
         except Exception:  # noqa: BLE001 - the boundary: the client gets a status
@@ -135,7 +138,12 @@ def stateful_handler(function: Stateful, state_bytes: int) -> Handler:
     body = njit(nogil=True)(function)
 
     def call(
-        source: Any, target: Any, arg_len: int, max_len: int, result_len: Any, state: Any
+        source: _Pointer,
+        target: _Pointer,
+        arg_len: int,
+        max_len: int,
+        result_len: _Pointer,
+        state: _Pointer,
     ) -> int:
         memory = carray(state, (state_bytes,))
         try:

@@ -1,8 +1,8 @@
 """Rings in POSIX shared memory, for two processes of one user on one machine.
 
 `SlotRing` carries requests and answers; `FrameWriter` and `FrameReader` are the ends of a one-way
-ring of frames in a `FrameSegment`. The process that creates a ring owns its name; the name goes when
-the owner closes, and is reclaimed when the owner died.
+ring of frames in a `FrameSegment`. The process that creates a ring owns its name; the name goes
+when the owner closes, and is reclaimed when the owner died.
 """
 
 from __future__ import annotations
