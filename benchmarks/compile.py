@@ -175,6 +175,7 @@ def compile_time_rows(name: str, repeats: int) -> Iterator[Row]:
             yield could_not_run(f"compile time {name}, {state} pulse cache", "ms", goal_ms, error)
         return
     import_ms = 1000.0 * float(np.median(imports))
+    numba_ms = [1000.0 * float(probe("start_numba")["seconds"]) for _ in range(repeats)]
     for state, pair, limit_ms in (("cold", cold, COLD_GOAL_MS), ("warm", warm, WARM_GOAL_MS)):
         goal = Goal(limit_ms)
         yield Row(
@@ -191,6 +192,13 @@ def compile_time_rows(name: str, repeats: int) -> Iterator[Row]:
                 "disk. Qiskit makes gates; ours also solves pulses and makes a timeline."
             ),
         )
+    yield Row(
+        name="of this Numba's start, once per process",
+        value=float(np.median(numba_ms)),
+        unit="ms",
+        samples=tuple(numba_ms),
+        note="Reading its own registries at the first call of compiled code.",
+    )
 
 
 def first_compile_row(name: str) -> Row:
