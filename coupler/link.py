@@ -12,6 +12,7 @@ from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import FrameTooLongError
 from cudaq_target.coupler.frame import (
     HEADER_BYTES,
+    MAX_U32,
     Refusal,
     function_id,
     read_response,
@@ -103,6 +104,7 @@ class Link:
         self._open: dict[int, _InFlight] = {}
         self._outcomes: deque[Answer | Missing] = deque()
         self._ids: dict[str, int] = {}
+        self._newest = 0
         self._next_check_ns = 0
         self._pid = os.getpid()
         self._is_closed = False
@@ -126,7 +128,11 @@ class Link:
     @property
     def n_free(self) -> int:
         """Requests that `submit` takes now, as far as this end knows."""
-        return self._n_slots - len(self._open) - len(self._outcomes)
+        n_free = self._n_slots - len(self._open) - len(self._outcomes)
+        if self._open:  # request i has slot i mod n: the oldest one holds up those behind it
+            n_since = (self._newest - next(iter(self._open)) + 1) & MAX_U32
+            return max(0, min(n_free, self._n_slots - n_since))
+        return max(0, n_free)
 
     def transport_counters(self) -> dict[str, int]:
         """What the transport met, by name."""
@@ -200,13 +206,12 @@ class Link:
             raise FrameTooLongError(n_bytes, self._wire.slot_bytes)
         if self.n_free <= 0:
             self.counters.busy += 1
-            raise LinkBusyError(str(self.endpoint), f"all {self._n_slots} requests are in flight")
+            reason = f"{len(self._open)} of {self._n_slots} requests are in flight"
+            raise LinkBusyError(str(self.endpoint), reason)
         now_ns = time.monotonic_ns()
         deadline_ns = now_ns + int(1e9 * timeout_s)
         request_id = self._window.open(deadline_ns)
-        if request_id is None:  # the oldest request is still open, whatever room there is behind it
-            self.counters.busy += 1
-            raise LinkBusyError(str(self.endpoint), "the oldest request is unanswered")
+        assert request_id is not None  # `n_free` has looked at its slot
         flight = _InFlight(function, self._slots[request_id % self._n_slots], n_bytes)
         write_request_header(flight.slot, self._id(function), body.nbytes, request_id, timestamp_ns)
         flight.slot[HEADER_BYTES:n_bytes] = body.cast("B") if body.format != "B" else body
@@ -221,6 +226,7 @@ class Link:
             self._window.close(request_id)
             raise self._lose_all(error.reason) from None
         self._open[request_id] = flight
+        self._newest = request_id
         return request_id
 
     def collect(self, timeout_s: float = 0.0) -> Answer | Missing | None:
