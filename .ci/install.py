@@ -97,6 +97,8 @@ def main() -> None:
     quiet = ("--disable-pip-version-check", "--no-input")
     run(python, "-m", "pip", "install", "--upgrade", "pip>=25.1", *quiet)
     run(python, "-m", "pip", "install", *REQUIREMENTS, *quiet)
+    say("Compiling loops for this machine, once")
+    run(VENV / "bin" / "cudaq-target", "warm-up")
     say("Installed.")
 
 

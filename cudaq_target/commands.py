@@ -90,6 +90,18 @@ def doctor(json: Json = False) -> None:
     _exit(0 if healthy else 1)
 
 
+@app.command(name="warm-up")
+def warm_up(json: Json = False) -> None:
+    """Compile the loops for this machine now, not at the first program (about 10 s, once)."""
+    from cudaq_target import warm  # noqa: PLC0415
+
+    seconds = warm.warm_up()
+    if json:
+        _print_json({"seconds": seconds})
+    else:
+        typer.echo(f"ready after {seconds:.1f} s")
+
+
 @app.command()
 def devices(json: Json = False) -> None:
     """List the known devices and say which run gate kernels."""
