@@ -1,0 +1,283 @@
+"""Schedules in NVIDIA's format, played against decode servers in this process."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from cudaq_target.coupler.decode_server import DecodeServer
+from cudaq_target.coupler.dispatch import Dispatcher
+from cudaq_target.coupler.errors import ScheduleError
+from cudaq_target.coupler.playback import InProcess, Reply, play, read_source
+from cudaq_target.coupler.schedule import Event, Operation, parse_schedule
+from cudaq_target.kernels.lut_decoder import lookup_decoder
+from tests.coupler.published_shots import published_decoder, published_shots
+
+IDENTITY = [0, -1, 1, -1, 2, -1]
+COLUMNS = (
+    "event_index,decoder_id,op,deadline_ns,call_ns,return_ns,status,rounds_streamed,"
+    "read_completed,syndrome_bits,correction_bits,correction_mismatch,request_ids,dispatched,"
+    "request_dispatch_ns,request_return_ns,request_status"
+)
+
+
+class Clock:
+    """Time that passes when somebody looks or sleeps."""
+
+    def __init__(self):
+        self.now_ns = 10**9
+
+    def __call__(self):
+        self.now_ns += 10
+        return self.now_ns
+
+    def sleep(self, duration_s):
+        self.now_ns += max(1, round(duration_s * 1e9))
+
+
+def servers(n_decoders=1, n_bits=3):
+    sparse = [index for k in range(n_bits) for index in (k, -1)]
+    decoders = [lookup_decoder(sparse, sparse, sparse, n_bits) for _ in range(n_decoders)]
+    dispatcher = Dispatcher(DecodeServer(decoders).functions())
+    return {number: InProcess(dispatcher) for number in range(n_decoders)}
+
+
+def played(schedule, callers=None, sources=None, **options):
+    clock = Clock()
+    return play(schedule, callers or servers(), sources, clock=clock, sleep=clock.sleep, **options)
+
+
+def rows_of(result):
+    return list(csv.DictReader(result.write_csv().splitlines()))
+
+
+def test_schedule_of_the_documentation():
+    schedule = """\
+# <trigger> <op> [key=value...]
+0 reset
+1 stream source=0 rounds=3 every=2
+- get_corrections return_size=1
+"""
+    events = parse_schedule(schedule)
+    assert events == (
+        Event(2, Operation.RESET, 0, 0, is_relative=False),
+        Event(
+            3,
+            Operation.STREAM,
+            0,
+            1,
+            is_relative=False,
+            source_id=0,
+            every=2,
+            min_rounds=3,
+            max_rounds=3,
+        ),
+        Event(4, Operation.GET_CORRECTIONS, 0, 0, is_relative=True, return_size=1),
+    )
+    decoder = lookup_decoder([0, 1, -1], [0, -1], [0, 1, 2, 3, 4, 5, -1], 2)
+    caller = InProcess(Dispatcher(DecodeServer([decoder]).functions()))
+    result = played(schedule, {0: caller}, {0: read_source("01\n00\n\n00\n")})
+    assert result.write_csv().splitlines()[0] == COLUMNS
+    rows = rows_of(result)
+    assert [row["op"] for row in rows] == ["reset", "stream", "get_corrections"]
+    assert [row["status"] for row in rows] == ["0", "100", "0"]
+    assert (rows[1]["rounds_streamed"], rows[1]["syndrome_bits"]) == ("3", "010000")
+    assert (rows[2]["read_completed"], rows[2]["correction_bits"]) == ("1", "1")
+    assert result.warnings == ()
+    sent_ns = [int(one) for one in rows[1]["request_dispatch_ns"].split()]
+    due_ns = (1000, 3000, 5000)
+    assert all(due <= sent < due + 1000 for due, sent in zip(due_ns, sent_ns, strict=True))
+
+
+def test_every_request_is_in_the_log():
+    result = played("0 reset\n5 enqueue source=0b010\n9 get_corrections 010")
+    rows = rows_of(result)
+    assert [row["request_ids"] for row in rows] == ["0", "1", "2"]
+    assert [row["request_status"] for row in rows] == ["0", "0", "0"]
+    for row, due_ns in zip(rows, (0, 5000, 9000), strict=True):
+        times = [int(row[key]) for key in ("deadline_ns", "call_ns", "request_dispatch_ns")]
+        times += [int(row["request_return_ns"]), int(row["return_ns"])]
+        assert times[0] == due_ns
+        assert times == sorted(times)
+        assert row["dispatched"] == "1"
+
+
+def test_published_shots_as_a_schedule():
+    shots, expected = published_shots()
+    shot = "- reset\n- stream source=0 rounds=5 every=0\n- enqueue_data source=0\n"
+    schedule = "".join(f"{shot}- get_corrections {bit}\n" for bit in expected)
+    rounds = shots.reshape(600, 24)
+    caller = InProcess(Dispatcher(DecodeServer([published_decoder()]).functions()))
+    result = played(schedule, {0: caller}, {0: rounds})
+    assert len(result.records) == 400
+    assert not any(record.correction_mismatch for record in result.records)
+    read = [record.correction_bits for record in result.records[3::4]]
+    assert read == [(bit,) for bit in expected]
+    assert result.warnings == ()
+
+
+def test_mismatch_is_marked_and_does_not_stop_the_run():
+    result = played("0 enqueue source=0b010\n1 get_corrections 011\n2 reset")
+    assert [row["correction_mismatch"] for row in rows_of(result)] == ["0", "1", "0"]
+    assert rows_of(result)[2]["status"] == "0"
+
+
+def test_correction_that_is_not_ready_does_not_stop_the_run():
+    result = played("0 get_corrections return_size=3\n1 reset")
+    assert [row["status"] for row in rows_of(result)] == ["4", "0"]
+    assert rows_of(result)[0]["read_completed"] == "0"
+
+
+def test_error_stops_the_run():
+    result = played("0 enqueue source=0b0101\n+1 get_corrections 000\n+1 reset\n+1 reset")
+    assert [row["status"] for row in rows_of(result)] == ["100", "3", "-1", "-1"]
+    assert [row["dispatched"] for row in rows_of(result)] == ["1", "1", "0", "0"]
+    assert result.warnings == ("line 2 was answered with status 3; the run stopped",)
+
+
+def test_error_in_a_stream():
+    callers = {1: servers()[0]}
+    result = played("0 stream session=1 source=0b010 rounds=3", callers)
+    row = rows_of(result)[0]
+    assert (row["status"], row["request_status"]) == ("103", "1")
+    assert row["rounds_streamed"] == "1"
+
+
+def test_source_that_runs_out():
+    result = played("0 stream source=4 rounds=3", sources={4: [np.zeros(3, dtype=np.uint8)]})
+    assert (rows_of(result)[0]["status"], rows_of(result)[0]["rounds_streamed"]) == ("101", "1")
+
+
+class SlowServer:
+    """Answers each call a while after it was sent."""
+
+    def __init__(self, clock, delay_ns):
+        self.clock, self.delay_ns, self.waiting = clock, delay_ns, []
+
+    def submit(self, function, arguments):  # noqa: ARG002
+        self.waiting.append(self.clock.now_ns + self.delay_ns)
+        return len(self.waiting) - 1
+
+    def collect(self, timeout_s):
+        for number, due_ns in enumerate(self.waiting):
+            if due_ns is not None and due_ns <= self.clock.now_ns:
+                self.waiting[number] = None
+                return Reply(number, 0, bytes([0]))
+        if timeout_s:
+            self.clock.sleep(timeout_s)
+        return None
+
+
+def played_slowly(schedule, delays_ns, **options):
+    clock = Clock()
+    callers = {number: SlowServer(clock, delay) for number, delay in delays_ns.items()}
+    return play(schedule, callers, clock=clock, sleep=clock.sleep, **options)
+
+
+def test_stream_until_the_other_decoder_has_replied():
+    schedule = """\
+0 get_corrections session=1 return_size=1 signal=done
++0 stream source=0b01 until=done min_rounds=2
++0 reset after=done
+"""
+    result = played_slowly(schedule, {0: 100, 1: 50_000})
+    stream = rows_of(result)[1]
+    assert stream["status"] == "100"
+    assert 45 <= int(stream["rounds_streamed"]) <= 55
+    assert int(rows_of(result)[2]["call_ns"]) >= int(rows_of(result)[0]["return_ns"])
+    assert result.warnings == ()
+
+
+def test_line_that_waits_for_a_signal():
+    schedule = "0 reset session=1 signal=done\n0 reset after=done"
+    first, second = rows_of(played_slowly(schedule, {0: 100, 1: 700_000}))
+    assert int(second["call_ns"]) >= int(first["return_ns"]) >= 700_000
+
+
+def test_stream_that_the_signal_does_not_end():
+    schedule = "0 reset session=1 signal=late\n0 stream source=0b01 until=late max_rounds=5 every=0"
+    stream = rows_of(played_slowly(schedule, {0: 100, 1: 10_000_000}))[1]
+    assert (stream["status"], stream["rounds_streamed"]) == ("102", "5")
+
+
+def test_reply_that_never_comes():
+    result = played_slowly("0 reset\n1000 reset\n2000000 reset", {0: 10**12}, timeout_ns=10**6)
+    assert [row["status"] for row in rows_of(result)] == ["3", "3", "-1"]
+    assert result.warnings == ("line 1 got no reply in 1000000 ns; the run stopped",)
+    assert rows_of(result)[0]["return_ns"] == "0"
+
+
+def test_short_reply_is_no_zero_correction():
+    result = played_slowly("0 get_corrections return_size=9", {0: 10})
+    assert (rows_of(result)[0]["status"], rows_of(result)[0]["read_completed"]) == ("3", "0")
+
+
+def test_real_time():
+    result = play("0 enqueue source=0b010\n2000 get_corrections 010", servers(), lead_in_ns=1000)
+    for record in result.records:
+        assert record.deadline_ns <= record.call_ns <= record.return_ns
+
+
+BAD_LINES = [
+    ("0", "a line is"),
+    ("0 frobnicate", "is none of"),
+    ("+ reset", "trigger '+'"),
+    ("later reset", "trigger 'later'"),
+    ("-1 reset", "trigger '-1'"),
+    ("0 reset extra", "extra has no meaning"),
+    ("0 reset bogus=1", "bogus= has no meaning"),
+    ("0 reset session=x", "session=x is no whole number"),
+    ("0 reset session=", "session= needs a value"),
+    ("0 reset session=1 session=2", "session= is given twice"),
+    ("0 enqueue", "needs source="),
+    ("0 enqueue source=0b", "no string of 0 and 1"),
+    ("0 enqueue source=0b012", "no string of 0 and 1"),
+    ("0 enqueue source=4294967296", "neither a number"),
+    ("0 enqueue source=1 rounds=2", "rounds= has no meaning"),
+    ("0 stream source=1 rounds=0", "0 to 0 rounds"),
+    ("0 stream source=1 rounds=2 max_rounds=2", "excludes"),
+    ("0 stream source=1 max_rounds=8", "without until="),
+    ("0 stream source=1 min_rounds=1 max_rounds=8", "without until="),
+    ("0 stream source=1 every=-1", "every=-1 is no whole number"),
+    ("0 stream source=1 until=nobody", "no earlier line raises signal 'nobody'"),
+    ("0 reset after=nobody", "no earlier line raises signal 'nobody'"),
+    ("0 reset signal=me after=me", "no earlier line raises signal 'me'"),
+    ("0 get_corrections", "needs the expected bits"),
+    ("0 get_corrections 01 10", "one word"),
+    ("0 get_corrections 01 return_size=3", "disagrees with 2 expected bits"),
+    ("0 get_corrections 02", "no string of 0 and 1"),
+    ("0 reset\n\n# ok\n5 reset\n4 reset", "tick 4 comes after tick 5"),
+    ("0 reset\n+1 reset\n4 reset", "every later trigger"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_LINES)
+def test_lines_that_make_no_sense(text, message):
+    with pytest.raises(ScheduleError) as caught:
+        parse_schedule(text)
+    assert message in str(caught.value)
+    assert caught.value.line == text.count("\n") + 1
+
+
+def test_comments_and_spaces():
+    text = "\n  # only this\n0\treset   # why\r\n1 enqueue source=0b010#111\n"
+    events = parse_schedule(text)
+    assert [event.line for event in events] == [3, 4]
+    assert events[1].bits == (0, 1, 0)
+    assert parse_schedule("") == ()
+    assert play("", {}).write_csv() == COLUMNS + "\n"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "options", "message"),
+    [
+        ("0 reset session=7", {}, "line 1 calls decoder 7"),
+        ("0 enqueue source=3", {}, "line 1 names source 3"),
+        ("0 reset", {"tick_ns": 0}, "must be positive"),
+    ],
+)
+def test_what_a_schedule_needs_must_be_given(schedule, options, message):
+    with pytest.raises(ValueError, match=message):
+        played(schedule, **options)
