@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cudaq_target.coupler import frame, payload
+from cudaq_target.coupler import control_messages as messages
+from cudaq_target.coupler import frame, payload, stream
 from tests.coupler.golden import ENQUEUE, GET_CORRECTIONS, RESET
 
 DOCUMENT = (Path(__file__).parents[2] / "coupler" / "FORMAT.md").read_text()
@@ -57,6 +58,35 @@ def test_function_table():
     rows = re.findall(r"^\| (\w+) \| 0x([0-9A-F]{8}) \|", DOCUMENT, re.MULTILINE)
     assert len(rows) >= 4
     assert all(frame.function_id(name) == int(value, 16) for name, value in rows)
+
+
+def test_stream_messages_have_the_published_lengths():
+    rows = dict(re.findall(r"^\| (shot_\w+) \| (\d+)[^|]*\|", DOCUMENT, re.MULTILINE))
+    assert {name: int(n_bytes) for name, n_bytes in rows.items()} == {
+        stream.SHOT_BATCH: payload.BATCH_HEADER_BYTES,
+        stream.SHOT_GAP: len(stream.Gap(1, 2, 3).to_bytes()),
+        stream.SHOT_END: len(stream.End(1, 2).to_bytes()),
+        stream.SHOT_CREDIT: stream.CREDIT_BYTES,
+    }
+
+
+def test_control_calls_have_the_published_layout():
+    sizes = {"u32": 4, "u64": 8}
+    table = DOCUMENT[DOCUMENT.index("## Control of a machine") : DOCUMENT.index("## Recording")]
+    rows = re.findall(r"^\| (\w+) \| ([^|;]*)(?:;[^|]*)? \| ([^|;]*)", table, re.MULTILINE)
+    published = {
+        name: tuple(sum(sizes[one] for one in re.findall(r"u32|u64", part)) for part in parts)
+        for name, *parts in rows
+    }
+    assert published["load_program"] == (messages.LOAD_HEADER.size, messages.LOADED.size)
+    assert published["run"] == (messages.RUN_HEADER.size, messages.STARTED.size)
+    assert published["stop"] == (messages.RUN_ID.size, messages.RUN_ID.size)
+    assert published["status"] == (messages.RUN_ID.size, messages.STATUS_HEADER.size)
+    assert published["specs"] == (messages.SPECS_OFFSET.size, messages.SPECS_HEADER.size)
+    assert published["clock"] == (0, 24)
+    assert [state.name.lower() for state in messages.RunState] == re.findall(
+        r"\d (\w+)", re.search(r"State: ([^.]*)", table)[1]
+    )
 
 
 def test_vectors():
