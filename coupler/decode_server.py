@@ -167,7 +167,7 @@ class DecodeServer:
             return BAD_REQUEST
         if unit.state is DecoderState.FAILED:
             return OK  # latched: `get_corrections` reports it
-        if not unit.is_repeat(call.ticket.session.peer, counter):
+        if not unit.is_repeat(call.session.peer, counter):
             unit.collect(unpack_bits(call.arguments[_ENQUEUE.size :], n_bits))
         return OK
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -57,23 +57,31 @@ class Ticket:
     header: RequestHeader
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+# Named tuples and not dataclasses where one is made per frame: a tuple costs a third.
+class Call(NamedTuple):
     """What a handler gets.
 
     Attributes:
         arguments: The argument bytes; valid during the call.
         result: Where the result goes; its length is the capacity. Valid during the call.
-        ticket: For `Dispatcher.finish`, where the handler returns `PENDING`.
+        session: Who asks.
+        header: Header of the request.
+        number: Of the ticket.
     """
 
     arguments: memoryview
     result: memoryview
-    ticket: Ticket
+    session: Session
+    header: RequestHeader
+    number: int
+
+    @property
+    def ticket(self) -> Ticket:
+        """For `Dispatcher.finish`, where the handler returns `PENDING`."""
+        return Ticket(self.number, self.session, self.header)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a handler returns.
 
     Attributes:
@@ -342,15 +350,15 @@ class Dispatcher:
             self.counters.busy += 1
             return self._write(answer, Status.BUSY, 0, header)
         self._n_tickets += 1
-        ticket = Ticket(self._n_tickets, session, header)
-        call = Call(arguments, answer[HEADER_BYTES : self.slot_bytes], ticket)
+        result = answer[HEADER_BYTES : self.slot_bytes]
+        call = Call(arguments, result, session, header, self._n_tickets)
         deadline_ns = None if function.deadline_ns is None else arrived_ns + function.deadline_ns
         self.counters.dispatched += 1
         reply = self._guarded(function, call)
         if reply is PENDING:
-            self._pending[ticket.number] = _Waiting(ticket, deadline_ns)
+            self._pending[call.number] = _Waiting(call.ticket, deadline_ns)
             return 0
-        status, n_result = reply.status, reply.n_bytes
+        status, n_result = reply
         if deadline_ns is not None and self._clock() > deadline_ns:
             self.counters.deadline_misses += 1
             self.counters.late_results += 1
