@@ -11,12 +11,13 @@ import logging
 import os
 import sqlite3
 import struct
-import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cudaq_target.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ class PulseCache:
         self._usable = path is not None
         self._n_rows = 0
         self._unwritten: dict[str, bytes] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def get(self, key: str) -> tuple[float, ...] | None:
         """Return the numbers stored under a key (an empty tuple is a value), or None."""

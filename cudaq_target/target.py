@@ -6,19 +6,22 @@ of every change, which ends here in `on_change`.
 
 from __future__ import annotations
 
-import threading
+import os
+import weakref
+from collections import OrderedDict
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cudaq_target import host
 from cudaq_target.errors import OptionError
+from cudaq_target.locks import ForkSafeLock
 from cudaq_target.options import Options, check, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
     from pathlib import Path
 
     from numpy.typing import ArrayLike
@@ -26,6 +29,11 @@ if TYPE_CHECKING:
     from pulser.devices import Device, VirtualDevice
     from pulser.register.base_register import BaseRegister
     from pulser.register.register_layout import RegisterLayout
+
+    from cudaq_target.compiler import Plans
+    from cudaq_target.device import DeviceRules
+    from cudaq_target.interpret.form import KernelForm
+    from cudaq_target.launch.kernels import BoundKernel
 
 NAME = "pasqal"
 
@@ -100,23 +108,40 @@ class Pasqal:
         _entered.pop()()
 
 
+@dataclass(slots=True)
+class Kept:
+    """What launches keep for later ones of the same session.
+
+    Attributes:
+        kernels: Kernels with their arguments, least recently used first.
+        plans: Plans of each kernel by the number of its form, which is kept so that the number
+            stays its own; least recently used first.
+        rules: Rules of the session's device, once they are read.
+    """
+
+    kernels: OrderedDict[Hashable, BoundKernel] = field(default_factory=OrderedDict)
+    plans: OrderedDict[int, tuple[KernelForm, Plans]] = field(default_factory=OrderedDict)
+    rules: DeviceRules | None = None
+
+
 class Session:
     """A target in force: its settings and its source of randomness.
 
     Attributes:
         target: The target as the user chose it.
         options: Its settings, every source merged.
-        memory: What the launch functions keep for as long as the target is in force.
-        lock: To be held while reading or changing `memory`.
+        kept: What the launch functions keep for as long as the target is in force.
+        lock: To be held while reading or changing `kept`.
     """
 
     def __init__(self, target: Pasqal) -> None:
         self.target = target
         self.options = target.resolve()
-        self.memory: dict[str, Any] = {}
+        self.kept = Kept()
+        self.lock = ForkSafeLock()
         seed = self.options.seed
         self._random = np.random.default_rng(_random_seed if seed is None else seed)
-        self.lock = threading.Lock()
+        _sessions.add(self)
 
     def generator(self) -> np.random.Generator:
         """Return a generator for one call, independent of those of all other calls.
@@ -133,7 +158,13 @@ class Session:
             with self.lock:
                 self._random = np.random.default_rng(seed)
 
+    def part_from_parent(self) -> None:
+        """In the child of a fork: draw other numbers than the parent, unless there is a seed."""
+        if self.options.seed is None and _random_seed is None:
+            self._random = np.random.default_rng()
 
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 _session: Session | None = None
 _pending: Session | None = None
 _random_seed: int | None = None
@@ -254,6 +285,14 @@ def _current_choice() -> Callable[[], None]:
     name = cudaq.get_target().name
     target, extra = _last_choice or (name, {})
     return lambda: cudaq.set_target(target, **extra)
+
+
+def _after_fork() -> None:
+    for session in list(_sessions):
+        session.part_from_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _runtime() -> Any:  # noqa: ANN401 - an extension module of CUDA-Q

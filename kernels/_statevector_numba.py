@@ -6,6 +6,7 @@ loop: a serial one, which starts no thread pool, and a parallel one.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +26,14 @@ _loop = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(cont
 _parallel = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(parallel=True))
 
 _one_at_a_time = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _one_at_a_time  # noqa: PLW0603 - whoever held it does not exist in the child
+    _one_at_a_time = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _with_threads(threads: int | None, kernel: Callable[..., object], *args: object) -> None:

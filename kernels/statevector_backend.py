@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -70,9 +71,31 @@ def compiled() -> ModuleType:
 
 def count_tasks(size: int, threads: int | None) -> int:
     """Return the number of equal pieces of work; 1 keeps the serial kernel."""
-    if size < PARALLEL_FROM_SIZE or threads == 1:
+    if size < PARALLEL_FROM_SIZE or threads == 1 or _threads_are_lost:
         return 1
     import numba  # noqa: PLC0415
 
     n_threads = numba.get_num_threads() if threads is None else threads
     return 1 if n_threads <= 1 else int(n_threads) * 4
+
+
+_threads_are_lost = False
+
+
+def _after_fork() -> None:
+    """Keep to serial kernels where the parent has used GNU OpenMP, which a fork does not survive.
+
+    Numba ends a forked process that starts a parallel kernel then; its other threading layers
+    start threads of their own in the child.
+    """
+    global _threads_are_lost  # noqa: PLW0603 - a fact about the process
+    numba = sys.modules.get("numba")
+    if numba is None or _threads_are_lost:
+        return
+    try:
+        _threads_are_lost = numba.threading_layer() == "omp"
+    except ValueError:  # no parallel kernel has run yet
+        return
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future as _Future
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from cudaq_target.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +21,21 @@ class Future(Generic[Result]):
 
     def __init__(self, pending: _Future[Result]) -> None:
         self._pending = pending
+        self._pid = os.getpid()
 
     def get(self) -> Result:
-        """Wait for the result and return it; raises what the launch raised."""
+        """Wait for the result and return it; raises what the launch raised.
+
+        Raises:
+            OptionError: The launch is not done, and it runs in the process that this one was
+                forked from.
+        """
+        if os.getpid() != self._pid and not self._pending.done():
+            raise OptionError(
+                "Future.get",
+                f"the launch runs in process {self._pid}, which this one was forked from",
+                "Call get() there or before the fork, or launch again here",
+            )
         return self._pending.result()
 
     def done(self) -> bool:
@@ -51,3 +66,7 @@ def start(prepare: Callable[[], Callable[[], Result]]) -> Future[Result]:
 def _pool() -> ThreadPoolExecutor:
     # One worker: an emulation uses all threads it may and most of the memory it may.
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="cudaq-target")
+
+
+# The worker does not exist in the child of a fork: the next launch there starts another.
+os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -7,7 +7,6 @@ read once; what depends on the arguments too is kept for the session, by value o
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,9 +132,8 @@ def bind(session: Session, kernel: object, arguments: Sequence[object]) -> Bound
     if key is None:
         return BoundKernel(form, values, session)
     place = (id(form), key)
-    entries: OrderedDict[Hashable, BoundKernel]
+    entries = session.kept.kernels
     with session.lock:
-        entries = session.memory.setdefault("kernels", OrderedDict())
         bound = entries.get(place)
     if bound is None:
         bound = BoundKernel(form, values, session)
@@ -188,10 +186,8 @@ def compile_for(session: Session, circuit: Circuit, plans: Plans | None = None) 
 
 def plans_of(session: Session, form: KernelForm) -> Plans:
     """Return the plans that launches of one kernel share in a session."""
+    books = session.kept.plans
     with session.lock:
-        books: OrderedDict[int, tuple[KernelForm, Plans]]
-        books = session.memory.setdefault("plans", OrderedDict())
-        # The form is kept so that its number stays its own.
         _, plans = books.setdefault(id(form), (form, Plans()))
         books.move_to_end(id(form))
         while len(books) > _MAX_KEPT:
@@ -201,10 +197,10 @@ def plans_of(session: Session, form: KernelForm) -> Plans:
 
 def rules_of(session: Session) -> DeviceRules:
     """Return the rules of the session's device, read once."""
-    if "rules" not in session.memory:
+    rules = session.kept.rules
+    if rules is None:
         device = session.options.device
-        session.memory["rules"] = resolve() if device is None else resolve(device)
-    rules: DeviceRules = session.memory["rules"]
+        rules = session.kept.rules = resolve() if device is None else resolve(device)
     return rules
 
 
