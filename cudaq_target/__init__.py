@@ -42,4 +42,4 @@ if not TYPE_CHECKING:  # or type checkers would take any name, submodules too, f
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

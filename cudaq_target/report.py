@@ -130,7 +130,7 @@ def _slowest(gates: Sequence[PlayedGate]) -> list[str]:
         (-gate.duration_ns, round(gate.distance_um, 3), _name(gate), gate.atoms) for gate in gates
     )
     return [
-        f"{name}  atoms {'-'.join(map(str, atoms)):<7}{distance_um:6.2f} µm{-negative_ns:7d} ns"
+        f"{name}  atoms {'-'.join(map(str, atoms)):<7}{distance_um:6.2f} µm {-negative_ns:6d} ns"
         + (f"  {n} times" if n > 1 else "")
         for (negative_ns, distance_um, name, atoms), n in sorted(equal.items())[:_N_SLOWEST]
     ]

@@ -49,6 +49,9 @@ class Shots:
         if used and bool((self.packed[:, -1] >> np.uint64(used)).any()):
             raise ValueError(f"packed shots have bits set beyond bit {self.n_bits - 1}")
 
+    def __repr__(self) -> str:
+        return f"<Shots: {len(self.packed)} shots of {self.n_bits} bits>"
+
     @classmethod
     def from_bits(cls, bits: NDArray[np.integer[Any]] | NDArray[np.bool_]) -> Shots:
         """Pack bits.

@@ -80,3 +80,7 @@ def test_malformed_input_is_refused():
         Shots.from_counts({"0": 1, "00": 1})
     with pytest.raises(IndexError, match="bit 3 of shots that have 3 bits"):
         Shots.from_counts({"000": 1}).marginal([3])
+
+
+def test_shots_introduce_themselves_in_one_line() -> None:
+    assert repr(Shots.from_counts({"10": 3})) == "<Shots: 3 shots of 2 bits>"
