@@ -143,6 +143,7 @@ class ControlServer:
     _uploads: dict[int, bytearray] = field(default_factory=dict)
     _programs: dict[int, object] = field(default_factory=dict)
     _runs: dict[int, _Run] = field(default_factory=dict)
+    _displaced: list[Completion] = field(default_factory=list)
 
     def functions(self) -> tuple[Function, ...]:
         """Rows of the function table."""
@@ -163,7 +164,7 @@ class ControlServer:
             Answers to requests that were pending.
         """
         now_ns = self.advance_runs()
-        done = []
+        done, self._displaced = self._displaced, []
         for run in self._runs.values():
             pull = run.pull
             if pull is None:
@@ -317,7 +318,10 @@ class ControlServer:
         run.pulled_ns = now_ns
         run.advance(now_ns, self.lease_ns)
         parts = run.parts(len(call.result), now_ns)
-        if parts or wait_ns == 0 or run.sender.is_done or run.pull is not None:
+        if run.pull is not None:  # its client has given it up, or it would not ask again
+            self._displaced.append(Completion(run.pull.ticket, Status.OK))
+            run.pull = None
+        if parts or wait_ns == 0 or run.sender.is_done:
             return _pack(call, parts)
         expires_ns = now_ns + min(wait_ns, MAX_WAIT_NS)
         run.pull = _Pull(call.ticket, len(call.result), expires_ns)

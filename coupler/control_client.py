@@ -35,12 +35,29 @@ from cudaq_target.coupler.stream import SHOT_BATCH, SHOT_END, SHOT_GAP, split_pa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cudaq_target.coupler.link import Link
     from cudaq_target.coupler.payload import ShotBatch
 
 Caller = Callable[[str, bytes], tuple[int, bytes]]
 """Makes one call over a link: name and arguments in, status and result out."""
 
 _KINDS: Final = {function_id(name): name for name in (SHOT_BATCH, SHOT_GAP, SHOT_END)}
+
+
+def over_link(link: Link, timeout_s: float = 1.0) -> Caller:
+    """Make calls over a link.
+
+    Args:
+        link: Used by one client at a time.
+        timeout_s: How long a call waits for its answer (s); longer than `wait_ns` of
+            `RemoteRun.batches`.
+    """
+
+    def call(function: str, arguments: bytes) -> tuple[int, bytes]:
+        answer = link.call(function, arguments, timeout_s)
+        return answer.status, answer.result
+
+    return call
 
 
 class ControlClient:

@@ -32,6 +32,8 @@ from cudaq_target.coupler.frame import (
     read_response,
     request_frame,
 )
+from cudaq_target.coupler.link import Link, Missing
+from cudaq_target.coupler.link_errors import LinkBusyError
 from cudaq_target.coupler.payload import packed_bytes, unpack_bits
 from cudaq_target.coupler.schedule import Event, Operation, parse_schedule
 from cudaq_target.coupler.sessions import DuplicateWindow, Session
@@ -115,6 +117,51 @@ class InProcess:
     def collect(self, timeout_s: float) -> Reply | None:  # noqa: ARG002 - nothing comes later
         """Give one reply; never waits."""
         return self._replies.popleft() if self._replies else None
+
+
+class OverLink:
+    """Calls a server over a link."""
+
+    def __init__(self, link: Link, timeout_s: float = 0.2) -> None:
+        """Take the link for this player alone.
+
+        Args:
+            link: To the server.
+            timeout_s: How long a call waits for its answer, or for room on the link (s).
+        """
+        self._link = link
+        self._timeout_s = timeout_s
+        self._replies: deque[Reply] = deque()
+
+    def submit(self, function: str, arguments: bytes) -> int:
+        """Send a call; where the link is full, wait for room.
+
+        Raises:
+            LinkBusyError: There was no room in time.
+        """
+        until_s = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return self._link.submit(function, arguments, self._timeout_s)
+            except LinkBusyError:
+                if time.monotonic() > until_s:
+                    raise
+                self._store(0.001)
+
+    def collect(self, timeout_s: float) -> Reply | None:
+        """Give one reply that has come; a call that was lost has status INTERNAL_ERROR."""
+        if not self._replies:
+            self._store(timeout_s)
+        return self._replies.popleft() if self._replies else None
+
+    def _store(self, timeout_s: float) -> None:
+        outcome = self._link.collect(timeout_s)
+        if outcome is None:
+            return
+        if isinstance(outcome, Missing):
+            self._replies.append(Reply(outcome.request_id, Status.INTERNAL_ERROR, b""))
+        else:
+            self._replies.append(Reply(outcome.request_id, outcome.status, outcome.result))
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cudaq_target.coupler.control import MAX_ENDED_RUNS, ControlServer
-from cudaq_target.coupler.control_client import ControlClient, RemoteRun
+from cudaq_target.coupler.control_client import ControlClient, RemoteRun, over_link
 from cudaq_target.coupler.control_messages import (
     RUN,
     SHOT_PULL,
@@ -31,7 +31,9 @@ from cudaq_target.coupler.frame import (
     read_response,
     request_frame,
 )
+from cudaq_target.coupler.link import connect
 from cudaq_target.coupler.machine import ThreadedRun
+from cudaq_target.coupler.server import serve
 from cudaq_target.coupler.sessions import DuplicateWindow, Session
 from cudaq_target.coupler.stream import Credit
 
@@ -274,6 +276,37 @@ def test_pull_without_shots_is_answered_in_time():
     before_ns = setup.now_ns
     assert setup.call(SHOT_PULL, arguments) == (Status.OK, b"")
     assert setup.now_ns - before_ns == 7_000_000
+
+
+def test_newer_pull_takes_the_place_of_an_older_one():
+    setup = Setup()
+    run = setup.start(100)
+    arguments = pull_arguments(run.receiver.credit(), 10**9)
+    frames = [request_frame(function_id(SHOT_PULL), arguments, 100 + k) for k in range(2)]
+    assert [setup.dispatcher.dispatch(setup.session, frame) for frame in frames] == [None, None]
+    [(_, answer)] = setup.dispatcher.tend()
+    assert read_response(answer, len(answer), 512) == (Status.OK, 0, 100, 0)
+    setup.machine.runs[-1].measure(1)
+    [(_, answer)] = setup.dispatcher.tend()
+    assert read_response(answer, len(answer), 512).request_id == 101
+
+
+def test_machine_behind_a_socket(tmp_path):
+    machine = ThreadedMachine()
+    server = ControlServer(machine)
+    dispatcher = Dispatcher(server.functions(), background=[server.advance])
+    place = f"ipc://{tmp_path}/machine"
+    with serve(dispatcher, place), connect(place) as link:
+        client = ControlClient(over_link(link), slot_bytes=link.slot_bytes)
+        assert client.specs() == SPECS
+        run = client.run(client.load_program("p"), 500, [0.5])
+        assert taken(run.batches()) == list(range(500))
+        assert run.status() == RunStatus(RunState.DONE, 500, 500)
+
+
+class ThreadedMachine(CountingMachine):
+    def start(self, program, parameters, n_shots):  # noqa: ARG002
+        return ThreadedRun(N_QUBITS, (numbered(first, 10) for first in range(0, n_shots, 10)))
 
 
 def test_link_that_loses_answers_loses_no_shots():

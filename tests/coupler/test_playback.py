@@ -10,8 +10,13 @@ import pytest
 from cudaq_target.coupler.decode_server import DecodeServer
 from cudaq_target.coupler.dispatch import Dispatcher
 from cudaq_target.coupler.errors import ScheduleError
-from cudaq_target.coupler.playback import InProcess, Reply, play, read_source
+from cudaq_target.coupler.frame import Status
+from cudaq_target.coupler.link import Missing, connect
+from cudaq_target.coupler.link_errors import LinkBusyError, LinkTimeoutError
+from cudaq_target.coupler.playback import InProcess, OverLink, Reply, play, read_source
 from cudaq_target.coupler.schedule import Event, Operation, parse_schedule
+from cudaq_target.coupler.server import serve
+from cudaq_target.coupler.transports.interface import TransportOptions
 from cudaq_target.kernels.lut_decoder import lookup_decoder
 from tests.coupler.published_shots import published_decoder, published_shots
 
@@ -212,6 +217,39 @@ def test_reply_that_never_comes():
 def test_short_reply_is_no_zero_correction():
     result = played_slowly("0 get_corrections return_size=9", {0: 10})
     assert (rows_of(result)[0]["status"], rows_of(result)[0]["read_completed"]) == ("3", "0")
+
+
+def test_over_a_link_with_few_slots(tmp_path):
+    sparse = [0, -1, 1, -1, 2, -1]
+    functions = DecodeServer([lookup_decoder(sparse, sparse, sparse, 3)]).functions()
+    place, options = f"ipc://{tmp_path}/decoder", TransportOptions(n_slots=2)
+    schedule = "0 stream source=0b010 rounds=7 every=0\n- get_corrections 010\n- reset"
+    with serve(functions, place, options=options), connect(place, options=options) as link:
+        result = play(schedule, {0: OverLink(link, 10.0)}, timeout_ns=10**10)
+    assert result.warnings == ()
+    assert [row["status"] for row in rows_of(result)] == ["100", "0", "0"]
+    assert not result.records[1].correction_mismatch
+
+
+def test_calls_that_are_lost():
+    caller = OverLink(SilentLink(), 0.01)
+    assert caller.collect(0.0) == Reply(3, Status.INTERNAL_ERROR, b"")
+    assert caller.collect(0.0) is None
+    with pytest.raises(LinkBusyError):
+        caller.submit("reset_decoder", b"")
+
+
+class SilentLink:
+    """Has no room, and has lost one request."""
+
+    def __init__(self):
+        self.lost = [Missing(3, LinkTimeoutError("here", "reset_decoder", 1.0, 1))]
+
+    def submit(self, *_):
+        raise LinkBusyError("here", "full")
+
+    def collect(self, _):
+        return self.lost.pop() if self.lost else None
 
 
 def test_real_time():
