@@ -325,3 +325,19 @@ class ScheduleError(CouplerError):
 
     def __str__(self) -> str:
         return f"schedule, line {self.line}: {self.reason}: {self.text!r}"
+
+
+@dataclass
+class DecoderConfigError(CouplerError):
+    """A decoder configuration cannot be used.
+
+    Attributes:
+        line: Where, from 1.
+        reason: What is wrong.
+    """
+
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"decoder configuration, line {self.line}: {self.reason}"

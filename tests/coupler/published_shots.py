@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cudaq_target.kernels.lut_decoder import LookupDecoder, lookup_decoder
+from cudaq_target.coupler.decoder_config import read_decoders
+from cudaq_target.kernels.lut_decoder import LookupDecoder
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "decoder_multi_error_lut"
 
@@ -16,13 +16,8 @@ FOLDER = Path(__file__).parents[3] / "shared" / "data" / "decoder_multi_error_lu
 def published_decoder() -> LookupDecoder:
     """The decoder of the configuration file."""
     _skip_without_files()
-    text = (FOLDER / "config_multi_err_lut.yml").read_text()
-    sparse = {}
-    for name in ("H", "O", "D"):
-        found = re.search(rf"{name}_sparse:\s*\[([^\]]*)\]", text)
-        assert found is not None
-        sparse[name] = [int(index) for index in found[1].split(",")]
-    return lookup_decoder(sparse["H"], sparse["O"], sparse["D"], n_errors=335, max_errors=2)
+    (decoder,) = read_decoders((FOLDER / "config_multi_err_lut.yml").read_text())
+    return decoder
 
 
 def published_shots() -> tuple[np.ndarray, np.ndarray]:
