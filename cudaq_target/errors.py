@@ -124,11 +124,17 @@ class MemoryLimitError(TargetError):
     remedy: str
 
     def __str__(self) -> str:
-        gib = 2.0**30
         return (
-            f"emulating {self.n_qubits} qubits needs {self.needed_bytes / gib:.1f} GiB, "
-            f"{self.available_bytes / gib:.1f} GiB are available. {self.remedy}"
+            f"emulating {self.n_qubits} qubits needs {_in_gib(self.needed_bytes)}, "
+            f"{_in_gib(self.available_bytes)} are available. {self.remedy}"
         )
+
+
+def _in_gib(n_bytes: int) -> str:
+    """Write a number of bytes; states of hundreds of qubits are beyond any float."""
+    if n_bytes < 1 << 60:
+        return f"{n_bytes / 2**30:.1f} GiB"
+    return f"2^{n_bytes.bit_length() - 31} GiB"
 
 
 @dataclass

@@ -30,7 +30,7 @@ def state_bytes(n_atoms: int, *, levels: int = 2, itemsize: int = 16, copies: fl
     >>> state_bytes(24) == int(1.5 * 16 * 2**24)
     True
     """
-    return int(copies * itemsize * levels**n_atoms)
+    return int(copies * itemsize) * levels**n_atoms  # a float holds at most 2^1024
 
 
 def available_bytes() -> int:

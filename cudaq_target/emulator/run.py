@@ -52,8 +52,12 @@ class EmulatorResult:
             MemoryLimitError: The copy in the kernel's frame and order would not fit into memory.
         """
         atom_of_qubit = self.program.atom_of_qubit
-        in_order = atom_of_qubit == tuple(range(len(self.levels)))
-        require_bytes(self.amplitudes.nbytes * (1 if in_order else 2), len(atom_of_qubit))
+        n_qubits = len(atom_of_qubit)
+        in_place = atom_of_qubit == tuple(range(len(self.levels)))
+        in_place &= all(levels == (lv.G, lv.H) for levels in self.levels)
+        framed_bytes = np.dtype(np.complex128).itemsize * self.amplitudes.size
+        # An atom that no pulse opened costs nothing before it gets its place in the result.
+        require_bytes(framed_bytes + state_bytes(n_qubits, copies=not in_place), n_qubits)
         tensor = self._framed().reshape([len(levels) for levels in self.levels])
         held = set(atom_of_qubit)
         source: list[slice | int] = []
@@ -66,7 +70,7 @@ class EmulatorResult:
             elif levels[0] == lv.G:
                 source.append(0)
             else:
-                return np.zeros(2 ** len(atom_of_qubit), dtype=np.complex128)
+                return np.zeros(2**n_qubits, dtype=np.complex128)
         kept_atoms = sorted(held)
         order = [kept_atoms.index(atom) for atom in atom_of_qubit]
         tensor = tensor[tuple(source)]

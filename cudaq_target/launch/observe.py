@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cudaq
 import numpy as np
 
+from cudaq_target.emulator.memory import require_bytes, state_bytes
 from cudaq_target.errors import OptionError, Source, UnsupportedKernelError
 from cudaq_target.launch import future, kernels
 from cudaq_target.launch.arguments import (
@@ -21,7 +22,13 @@ from cudaq_target.launch.arguments import (
     shots_or,
     shots_or_exact,
 )
-from cudaq_target.launch.operators import basis_change, exact_values, group, read_operator
+from cudaq_target.launch.operators import (
+    EXACT_COPIES,
+    basis_change,
+    exact_values,
+    group,
+    read_operator,
+)
 from cudaq_target.launch.results import observe_result
 
 if TYPE_CHECKING:
@@ -158,7 +165,12 @@ def _exact(
     bound: BoundKernel, strings: Iterable[PauliString]
 ) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
     wanted = [string for string in strings if string.qubits]
-    return (exact_values(bound.state(), wanted) if wanted else {}), {}
+    if not wanted:
+        return {}, {}
+    n_qubits = bound.circuit.n_qubits
+    # Refused before the work where what follows cannot fit.
+    require_bytes(state_bytes(n_qubits, copies=1.0 + EXACT_COPIES), n_qubits)
+    return exact_values(bound.state(), wanted), {}
 
 
 def _sampled(

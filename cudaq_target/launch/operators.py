@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cudaq_target.circuit import Gate
+from cudaq_target.emulator.memory import require_bytes
 from cudaq_target.errors import OptionError
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # Relative to the coefficient: what rounding in an operator's arithmetic may leave behind.
 _IMAGINARY_TOLERANCE = 1e-9
+
+EXACT_COPIES = 2
+"""Arrays of the size of the state that `exact_values` makes: products, and sums over halves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +173,12 @@ def exact_values(state: NDArray[np.complex128], strings: Iterable[PauliString]) 
 
     Returns:
         Value by term id, the identity left out.
+
+    Raises:
+        MemoryLimitError: The products and their sums would not fit into memory.
     """
     n_qubits = state.size.bit_length() - 1
+    require_bytes(EXACT_COPIES * state.nbytes, n_qubits)
     by_flips: dict[frozenset[int], list[PauliString]] = {}
     for string in set(strings):
         if string.qubits:
@@ -179,7 +187,8 @@ def exact_values(state: NDArray[np.complex128], strings: Iterable[PauliString]) 
     tensor = state.reshape((2,) * n_qubits)
     values: dict[str, float] = {}
     for flips, members in by_flips.items():
-        products = np.flip(tensor, axis=tuple(flips)).conj() * tensor
+        products = np.flip(tensor, axis=tuple(flips)).conj()
+        products *= tensor
         signs = [(string, _qubits_with(string, "YZ")) for string in members]
         sums = _signed_sums(products.reshape(-1), signs)
         for string in members:

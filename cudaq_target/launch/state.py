@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cudaq
 import numpy as np
 
+from cudaq_target.emulator.memory import require_bytes, state_bytes
 from cudaq_target.errors import Source, UnsupportedKernelError
 from cudaq_target.launch import future, kernels
 from cudaq_target.launch.arguments import refuse_qpu
@@ -38,6 +39,7 @@ def get_state(session: Session, kernel: Any, *args: object) -> cudaq.State:  # n
 
     Raises:
         TargetError: The kernel cannot run here, or the machine has no state to show.
+        MemoryLimitError: The state, or a copy of it that is needed, would not fit into memory.
     """
     return _prepare(session, kernel, args)()
 
@@ -81,4 +83,16 @@ def _prepare(
             "Leave Pasqal(noise=...) out, or use cudaq.sample",
         )
     bound = kernels.bind(session, kernel, args)
-    return lambda: cudaq.State.from_data(qubit_0_least_significant(bound.state()))
+    n_qubits = bound.circuit.n_qubits
+
+    def work() -> cudaq.State:
+        # Refused before the work where the last two of the copies below cannot fit.
+        require_bytes(state_bytes(n_qubits, copies=2.0), n_qubits)
+        state = bound.state()
+        require_bytes(state.nbytes, n_qubits)
+        reordered = qubit_0_least_significant(state)
+        del state
+        require_bytes(reordered.nbytes, n_qubits)
+        return cudaq.State.from_data(reordered)
+
+    return work

@@ -61,3 +61,13 @@ def test_quota_caps_threads(fake_files, monkeypatch, quota, threads):
 
 def test_three_levels_need_more():
     assert memory.state_bytes(10, levels=3) == int(1.5 * 16 * 3**10)
+
+
+def test_states_of_any_size_are_refused_in_words(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 30)
+    with pytest.raises(MemoryLimitError) as caught:
+        memory.require_bytes(memory.state_bytes(2000), 2000)
+    assert str(caught.value) == (
+        "emulating 2000 qubits needs 2^1974 GiB, 1.0 GiB are available. Use fewer qubits, a "
+        "machine with more memory, or (with noise) fewer noisy effects"
+    )

@@ -12,7 +12,8 @@ import pytest
 from cudaq import spin
 
 from cudaq_target import Pasqal
-from cudaq_target.errors import OptionError, UnsupportedKernelError
+from cudaq_target.emulator import memory
+from cudaq_target.errors import MemoryLimitError, OptionError, UnsupportedKernelError
 from cudaq_target.launch import redirect
 
 pytestmark = pytest.mark.usefixtures("stock_target")
@@ -234,3 +235,28 @@ def test_through_the_launch_functions_of_cudaq():
     sampled = STOCK_OBSERVE(ansatz, H, 0.7, 1.1, shots_count=4000)
     assert sampled.expectation() == pytest.approx(exact, abs=0.25)
     assert sampled.counts(spin.y(0)).get_total_shots() == 4000
+
+
+@cudaq.kernel
+def one_of(n: int):
+    q = cudaq.qvector(n)
+    h(q[0])
+
+
+def test_exact_values_must_fit_into_memory(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 30)
+    cudaq.set_target("pasqal")
+    with pytest.raises(MemoryLimitError) as caught:
+        cudaq.observe(one_of, spin.x(0), 25)
+    assert str(caught.value) == (
+        "emulating 25 qubits needs 1.5 GiB, 1.0 GiB are available. "
+        "Use fewer qubits, a machine with more memory, or (with noise) fewer noisy effects"
+    )
+
+
+def test_the_arrays_of_exact_values_are_looked_at_when_they_are_made(monkeypatch):
+    left = iter([1 << 30, 1 << 30, 0])
+    monkeypatch.setattr(memory, "available_bytes", lambda: next(left))
+    cudaq.set_target("pasqal")
+    with pytest.raises(MemoryLimitError, match=r"22 qubits needs 0\.1 GiB, 0\.0 GiB are"):
+        cudaq.observe(one_of, spin.x(0), 22)

@@ -9,7 +9,8 @@ import pulser
 import pytest
 
 from cudaq_target import Pasqal
-from cudaq_target.errors import UnsupportedKernelError
+from cudaq_target.emulator import memory
+from cudaq_target.errors import MemoryLimitError, UnsupportedKernelError
 from cudaq_target.launch.state import qubit_0_least_significant
 
 pytestmark = pytest.mark.usefixtures("stock_target")
@@ -64,3 +65,33 @@ def test_a_noisy_program_has_no_state():
 def test_a_noise_model_without_noise_is_no_noise():
     with Pasqal(noise=pulser.NoiseModel()):
         assert cudaq.get_state(asymmetric, 0.7).num_qubits() == 3
+
+
+@cudaq.kernel
+def one_of(n: int):
+    q = cudaq.qvector(n)
+    h(q[0])
+
+
+@pytest.mark.parametrize(("n_qubits", "needed"), [(26, "2.0 GiB"), (60, "2^35 GiB")])
+def test_the_copies_of_a_state_must_fit(monkeypatch, n_qubits, needed):
+    """One driven qubit costs nothing to emulate; the state of all of them does."""
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 30)
+    cudaq.set_target("pasqal")
+    with pytest.raises(MemoryLimitError) as caught:
+        cudaq.get_state(one_of, n_qubits)
+    assert str(caught.value) == (
+        f"emulating {n_qubits} qubits needs {needed}, 1.0 GiB are available. "
+        "Use fewer qubits, a machine with more memory, or (with noise) fewer noisy effects"
+    )
+
+
+@pytest.mark.parametrize("n_copies", [1, 2, 3])
+def test_each_copy_is_looked_at_when_it_is_made(monkeypatch, n_copies):
+    """The emulator's, the one in CUDA-Q's order, and CUDA-Q's own, after a look at the whole."""
+    left = iter([1 << 30] * n_copies + [0])
+    monkeypatch.setattr(memory, "available_bytes", lambda: next(left))
+    cudaq.set_target("pasqal")
+    with pytest.raises(MemoryLimitError, match=r"22 qubits needs 0\.1 GiB, 0\.0 GiB are"):
+        cudaq.get_state(one_of, 22)
+    assert next(left, None) is None
