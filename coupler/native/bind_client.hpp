@@ -92,6 +92,25 @@ public:
         return nb::make_tuple(number, answer[0], answer[1]);
     }
 
+    bool receive_into(nb::handle buffer, std::int64_t timeout_ns) {
+        check_open();
+        const BytesLike target(buffer, PyBUF_WRITABLE);
+        const auto& ring = client_.ring();
+        if (target.bytes().size() < ring.tx_stride()) {
+            throw nb::value_error("the buffer is shorter than an answer slot");
+        }
+        if (!has_wanted_answer() &&
+            (timeout_ns <= 0 ||
+             !await([this] { return has_wanted_answer(); }, deadline_after(timeout_ns)))) {
+            return false;
+        }
+        const auto k = static_cast<std::uint32_t>(client_.oldest_number() % ring.n_slots());
+        const auto answer = ring.tx_slot(k);
+        std::copy(answer.begin(), answer.end(), target.writable().begin());
+        client_.release();
+        return true;
+    }
+
     nb::dict counters() const {
         const auto& c = client_.counters();
         nb::dict named;
@@ -273,6 +292,14 @@ inline void bind_client(nb::module_& module) {
              "Args:\n    timeout_ns: How long to wait (ns).\n\n"
              "Returns:\n    Number of the request, status and result; None when no answer came, or "
              "none is due.\n\n"
+             "Raises:\n    PeerGoneError: No live dispatcher serves the ring.")
+        .def("receive_into", &Client::receive_into, "buffer"_a, "timeout_ns"_a = 0,
+             nb::sig("def receive_into(self, buffer: typing_extensions.Buffer, timeout_ns: int = 0) "
+                     "-> bool"),
+             "Copy the slot that answers the oldest request, unchecked; for `send_raw`.\n\n"
+             "Args:\n    buffer: Writable, at least as long as an answer slot.\n"
+             "    timeout_ns: How long to wait (ns).\n\n"
+             "Returns:\n    False when no answer came.\n\n"
              "Raises:\n    PeerGoneError: No live dispatcher serves the ring.")
         .def("counters", &Client::counters, nb::sig("def counters(self) -> dict[str, int]"),
              "What was sent and received, and what went wrong, by name.")

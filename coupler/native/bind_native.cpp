@@ -3,6 +3,7 @@
 
 #include "bind_client.hpp"
 #include "bind_dispatcher.hpp"
+#include "bind_port.hpp"
 #include "bind_segment.hpp"
 
 NB_MODULE(_native, module) {
@@ -11,5 +12,6 @@ NB_MODULE(_native, module) {
         "`dispatcher.hpp`.";
     cudaq_target::binding::bind_segments(module);
     cudaq_target::binding::bind_client(module);
+    cudaq_target::binding::bind_port(module);
     cudaq_target::binding::bind_dispatcher(module);
 }

@@ -308,6 +308,7 @@ private:
         File& operator=(const File&) = delete;
         ~File() {
             if (number >= 0) {
+                flock(number, LOCK_UN);  // a mapping keeps the lock of a closed file
                 close(number);
             }
         }
