@@ -254,6 +254,21 @@ class Client:
             PeerGoneError: No live dispatcher serves the ring.
         """
 
+    def receive_into(self, buffer: Buffer, timeout_ns: int = 0) -> bool:
+        """
+        Copy the slot that answers the oldest request, unchecked; for `send_raw`.
+
+        Args:
+            buffer: Writable, at least as long as an answer slot.
+            timeout_ns: How long to wait (ns).
+
+        Returns:
+            False when no answer came.
+
+        Raises:
+            PeerGoneError: No live dispatcher serves the ring.
+        """
+
     def counters(self) -> dict[str, int]:
         """What was sent and received, and what went wrong, by name."""
 
@@ -267,6 +282,55 @@ class Client:
 
     def close(self) -> None:
         """Give the role of the producer back."""
+
+class SlotPort:
+    """
+    The answering side of a slot ring for handlers in Python; one thread at a time.
+    """
+
+    def __init__(self, ring: SlotRing, *, wait: str = 'adaptive') -> None:
+        """
+        Become the consumer of a ring.
+
+        Args:
+            ring: The ring; kept mapped by this object.
+            wait: "busy", "yield", "adaptive" or "block".
+
+        Raises:
+            RoleTakenError: Another dispatcher serves the ring.
+        """
+
+    def receive_into(self, buffer: Buffer, timeout_ns: int = 0) -> tuple[int, int] | None:
+        """
+        Copy the next request out of its slot.
+
+        Args:
+            buffer: Writable, at least as long as a request slot.
+            timeout_ns: How long to wait, without the interpreter lock (ns).
+
+        Returns:
+            Session of the client and number of the slot; None when nothing came.
+        """
+
+    def answer(self, slot: int, frame: Buffer) -> None:
+        """
+        Answer a request, in any order; its slot is free then.
+
+        Args:
+            slot: From `receive_into`.
+            frame: The whole answer.
+
+        Raises:
+            FrameTooLongError: It does not fit into a slot.
+            ValueError: No request of this slot waits.
+        """
+
+    @property
+    def n_slots(self) -> int:
+        """Number of slots."""
+
+    def close(self) -> None:
+        """Give the role of the consumer back."""
 
 class Session:
     """

@@ -14,7 +14,7 @@ from cudaq_target.coupler.link_errors import EndpointError
 
 # `sun_path` of a Unix socket holds 108 bytes with its end.
 MAX_IPC_PATH_BYTES: Final = 107
-MAX_SHM_NAME: Final = 200
+MAX_SHM_NAME: Final = 128
 _SHM_NAME: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_SHM_NAME - 1}}}")
 _FORMS: Final = "Use shm://name, ipc://path, tcp://host:port or udp://host:port"
 

@@ -419,7 +419,9 @@ def open_wire(
 
         return UdpWire(place, options)
     if place.scheme is Scheme.SHM:
-        raise EndpointError(str(place), "not built yet", "Use ipc://")
+        from cudaq_target.coupler.transports.shared_memory import ShmWire  # noqa: PLC0415
+
+        return ShmWire(place, options, timeout_s)
     from cudaq_target.coupler.transports.zeromq import ZmqWire  # noqa: PLC0415
 
     return ZmqWire(place, options, security, timeout_s)

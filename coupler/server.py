@@ -14,7 +14,7 @@ from cudaq_target.coupler.control import ControlServer
 from cudaq_target.coupler.dispatch import RPC_INCREMENT, Dispatcher, Function
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import FrameTooLongError
-from cudaq_target.coupler.link_errors import EndpointError, ServerFailedError
+from cudaq_target.coupler.link_errors import ServerFailedError
 from cudaq_target.coupler.sessions import DuplicateWindow, Session
 from cudaq_target.coupler.transports.interface import TransportOptions
 
@@ -140,20 +140,25 @@ class Server:
             arrived = port.receive_into(request, _PENDING_S if dispatcher.n_pending else _IDLE_S)
             if arrived is not None:
                 peer, n_bytes = arrived
-                session = self._session(peer)
-                n_answer = dispatcher.dispatch_into(
-                    session, request, n_bytes, answer, exact=port.exact
-                )
-                if n_answer:
-                    port.send(peer, answer, n_answer)
-                else:
-                    port.skip(peer)
+                self._dispatch(peer, request, n_bytes, answer)
             now_ns = time.monotonic_ns()
             if arrived is None or dispatcher.n_pending or now_ns >= next_tend_ns:
                 self._answer_pending()
             if arrived is None or now_ns >= next_tend_ns:
                 next_tend_ns = now_ns + _TEND_NS
                 port.tend()
+
+    def _dispatch(
+        self, peer: Hashable, request: memoryview, n_bytes: int, answer: memoryview
+    ) -> None:
+        n_pending = self._dispatcher.n_pending
+        n_answer = self._dispatcher.dispatch_into(
+            self._session(peer), request, n_bytes, answer, exact=self._port.exact
+        )
+        if n_answer:
+            self._port.send(peer, answer, n_answer)
+        elif self._dispatcher.n_pending == n_pending:
+            self._port.skip(peer)
 
     def _answer_pending(self) -> None:
         while self._finished:
@@ -177,11 +182,7 @@ class Server:
             if arrived is None:
                 return
             peer, n_bytes = arrived
-            n_answer = self._dispatcher.dispatch_into(
-                self._session(peer), request, n_bytes, answer, exact=self._port.exact
-            )
-            if n_answer:
-                self._port.send(peer, answer, n_answer)
+            self._dispatch(peer, request, n_bytes, answer)
 
     def _send(self, session: Session, frame: bytes) -> None:
         self._padded[: len(frame)] = frame
@@ -248,7 +249,11 @@ def _port(place: Endpoint, options: TransportOptions, security: ServerSecurity |
         check_bind(place, security)
         return UdpPort(place, options)
     if place.scheme is Scheme.SHM:
-        raise EndpointError(str(place), "not built yet", "Use ipc://")
+        from cudaq_target.coupler.security import check_bind  # noqa: PLC0415
+        from cudaq_target.coupler.transports.shared_memory import ShmPort  # noqa: PLC0415
+
+        check_bind(place, security)
+        return ShmPort(place, options)
     from cudaq_target.coupler.transports.zeromq import ZmqPort  # noqa: PLC0415
 
     return ZmqPort(place, options, security)

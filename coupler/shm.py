@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
-from cudaq_target.coupler._native import Client, Dispatcher, FrameSegment, Session, SlotRing
+from cudaq_target.coupler._native import (
+    Client,
+    Dispatcher,
+    FrameSegment,
+    Session,
+    SlotPort,
+    SlotRing,
+)
 from cudaq_target.coupler._ring import Consumer, Producer
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ __all__ = [
     "FrameSegment",
     "FrameWriter",
     "Session",
+    "SlotPort",
     "SlotRing",
     "segment_name",
 ]

@@ -27,6 +27,8 @@ class TransportOptions:
         drain_ms: How long an orderly end waits for answers to leave (ms).
         pin_s: A silent UDP peer keeps its server for so long (s).
         receive_buffer_bytes: Socket buffer of UDP (bytes).
+        wait: How both ends of a ring in shared memory wait: "busy" (on cores of their own),
+            "yield", "adaptive" or "block".
     """
 
     slot_bytes: int = 4096
@@ -36,6 +38,7 @@ class TransportOptions:
     drain_ms: int = 300
     pin_s: float = 5.0
     receive_buffer_bytes: int = 4 << 20
+    wait: str = "adaptive"
 
 
 @dataclass(slots=True)
@@ -164,7 +167,7 @@ class Port(Protocol):
         """
 
     def skip(self, peer: Hashable) -> None:
-        """Say that the last request of `peer` gets no answer now."""
+        """Say that the request received last, which is of `peer`, will get no answer."""
 
     def tend(self) -> None:
         """Do what is due besides frames: handshakes, waiting answers."""

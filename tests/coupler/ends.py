@@ -20,7 +20,7 @@ from cudaq_target.coupler.transports.interface import TransportOptions
 from cudaq_target.kernels.lut_decoder import lookup_decoder
 
 ROOT = Path(__file__).parents[2]
-TRANSPORTS = ("ipc", "tcp", "udp")
+TRANSPORTS = ("shm", "ipc", "tcp", "udp")
 OPTIONS = TransportOptions(slot_bytes=512, n_slots=16)
 IDENTITY = (0, -1, 1, -1, 2, -1)
 
@@ -29,7 +29,7 @@ def endpoint_of(transport: str, folder: Path) -> str:
     """A place for a server of ours alone."""
     folder.chmod(0o700)
     return {
-        "shm": f"shm://test-{os.getpid()}-{abs(hash(folder))}",
+        "shm": f"shm://test-{os.getpid()}-{abs(hash(str(folder)))}",
         "ipc": f"ipc://{folder}/s",
         "tcp": "tcp://127.0.0.1:0",
         "udp": "udp://127.0.0.1:0",
@@ -136,8 +136,14 @@ class ServerProcess:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.thaw()
+        try:
+            self.process.communicate(timeout=5.0)  # the end of its input ends the server
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.communicate()
+            self.process.communicate()
+        if self.endpoint.startswith("shm://"):  # what a killed server left
+            name = self.endpoint.removeprefix("shm://")
+            Path(f"/dev/shm/cudaq-target-{name}").unlink(missing_ok=True)
 
 
 def rss_bytes(pid: int | None = None) -> int:

@@ -40,7 +40,7 @@ def test_relative_paths_become_absolute(monkeypatch, tmp_path):
         "shm://",
         "shm://a/b",
         "shm://.hidden",
-        "shm://" + "a" * 201,
+        "shm://" + "a" * 129,
         "ipc://",
         "ipc://@abstract",
         "ipc:///" + "a" * MAX_IPC_PATH_BYTES,
