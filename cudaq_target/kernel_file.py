@@ -8,6 +8,7 @@ import json
 import sys
 import warnings
 from importlib import import_module
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,15 +125,14 @@ def sampled(
 
 
 def _imported(path: Path) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(_MODULE, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
+    loader = SourceFileLoader(_MODULE, str(path))
+    module = importlib.util.module_from_spec(ModuleSpec(_MODULE, loader, origin=str(path)))
+    module.__file__ = str(path)
     sys.modules[_MODULE] = module
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            specification.loader.exec_module(module)
+            loader.exec_module(module)
     except TargetError:
         raise
     except Exception as error:

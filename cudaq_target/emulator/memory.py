@@ -9,8 +9,6 @@ from pathlib import Path
 
 from cudaq_target.errors import MemoryLimitError
 
-_REMEDY = "Use fewer qubits, a machine with more memory, or (with noise) fewer noisy effects"
-
 _UNCHECKED_BYTES = 64 << 20
 """Allocations below this are not worth a look at the system's counters."""
 
@@ -30,7 +28,8 @@ def state_bytes(n_atoms: int, *, levels: int = 2, itemsize: int = 16, copies: fl
     >>> state_bytes(24) == int(1.5 * 16 * 2**24)
     True
     """
-    return int(copies * itemsize) * levels**n_atoms  # a float holds at most 2^1024
+    size: int = levels**n_atoms  # beyond any float where atoms idle
+    return int(copies * itemsize) * size
 
 
 def available_bytes() -> int:
@@ -52,21 +51,29 @@ def available_bytes() -> int:
     return free
 
 
-def require_bytes(needed: int, n_qubits: int) -> None:
+def require_bytes(needed: int, n_qubits: int, *, levels: int = 2, noisy: bool = False) -> None:
     """Refuse an allocation that would not fit.
 
     Args:
         needed: Bytes about to be allocated.
         n_qubits: Qubits of the program, for the message.
+        levels: By how much one qubit more multiplies the need.
+        noisy: Noise is emulated, which needs more than the pulses alone.
 
     Raises:
-        MemoryLimitError: Less than `needed` is available.
+        MemoryLimitError: Less than `needed` is available; names the number of qubits that fits.
     """
     if needed < _UNCHECKED_BYTES:
         return
     free = available_bytes()
-    if needed > free:
-        raise MemoryLimitError(needed, free, n_qubits, _REMEDY)
+    if needed <= free:
+        return
+    n_fitting, smaller = n_qubits, needed
+    while smaller > free and n_fitting > 0:
+        n_fitting, smaller = n_fitting - 1, smaller // levels
+    without = ", fewer noisy effects" if noisy else ""
+    remedy = f"Use at most {n_fitting} qubits{without}, or a machine with more memory"
+    raise MemoryLimitError(needed, free, n_qubits, remedy)
 
 
 @cache

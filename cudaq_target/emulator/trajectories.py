@@ -103,7 +103,8 @@ def sample_noisy(
     threads = usable_threads() if threads is None else threads
     n_driven = len({slot.atom for slot in program.slots})
     n_levels = 3 if noise.disturbs_pulses or noise.relaxation_per_us else 2
-    require_bytes(state_bytes(n_driven, levels=n_levels), len(program.atom_of_qubit))
+    needed = state_bytes(n_driven, levels=n_levels)
+    require_bytes(needed, len(program.atom_of_qubit), levels=n_levels, noisy=True)
     bits = np.empty((n_shots, len(program.atom_of_qubit)), dtype=np.uint8)
     quiet: dict[bytes, list[Run]] = {}
     for run in _runs(program, noise, n_shots, rng):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import TYPE_CHECKING
+
 from cudaq_target.errors import OptionError
+from cudaq_target.options import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 def shots_or(given: object, of_target: int | None, default: int) -> int:
@@ -65,3 +72,28 @@ def refuse_qpu(qpu_id: int) -> None:
     """
     if qpu_id != 0:
         raise OptionError(f"qpu_id {qpu_id!r}", "this target has one QPU", "Give qpu_id=0")
+
+
+def refuse_unknown(function: Callable[..., object], name: str, given: Iterable[str]) -> None:
+    """Refuse options that a launch function does not have.
+
+    Args:
+        function: The function of ours, which takes a session first.
+        name: Name of the function as the user wrote it.
+        given: Names of the options of the call.
+
+    Raises:
+        OptionError: One of them is unknown; names the nearest known one.
+    """
+    _, *parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    options = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    allowed = {each.name for each in parameters}
+    for option in given:
+        if option not in allowed:
+            raise OptionError(
+                f"option {option!r} of {name}",
+                "unknown option",
+                nearest(option, options) if options else "Leave it out: there are no options",
+            )

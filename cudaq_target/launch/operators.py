@@ -86,7 +86,7 @@ def read_operator(operator: Any, kernel: str, n_qubits: int) -> PauliSum:  # noq
             raise OptionError(
                 f"operator term {string.term_id}",
                 f"it acts on qubit {outside[0]}, kernel {kernel} has {n_qubits} qubits",
-                f"Use qubits 0 to {n_qubits - 1}, or allocate more in the kernel",
+                _allocate_more(n_qubits),
             )
         coefficient = complex(term.evaluate_coefficient())
         if not cmath.isfinite(coefficient):
@@ -104,6 +104,12 @@ def read_operator(operator: Any, kernel: str, n_qubits: int) -> PauliSum:  # noq
         coefficients.append(coefficient.real)
         strings.append(string)
     return PauliSum(tuple(coefficients), tuple(strings))
+
+
+def _allocate_more(n_qubits: int) -> str:
+    if not n_qubits:
+        return "Allocate qubits in the kernel"
+    return f"Use qubits 0 to {n_qubits - 1}, or allocate more in the kernel"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cudaq_target import target
-from cudaq_target.launch.arguments import refuse_noise_model
+from cudaq_target.launch.arguments import refuse_noise_model, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +32,7 @@ LAUNCHES = (
     ("get_state_async", "state", "cudaq.runtime.state"),
 )
 ANALOG = ("evolve", "evolve_async")
+NOISY = ("sample", "sample_async")  # of `cudaq.ptsbe`
 # These look at a kernel without running it; CUDA-Q does that on a simulator only.
 INSPECTIONS = ("draw", "get_unitary", "estimate", "estimate_resources", "dem_from_kernel")
 Value = TypeVar("Value")
@@ -69,8 +70,13 @@ def launches(cudaq: ModuleType) -> None:
         _install(cudaq, name, replacement, original)
         _install(holder, name, replacement, original)
     for name in ANALOG:
-        replacement = _launch(_lazy_original(name), "cudaq_target.launch.analog", name)
+        replacement = _launch(_lazy_original(name), "cudaq_target.launch.refused", name)
         _install(cudaq, name, replacement, replacement)
+    ptsbe = import_module("cudaq.runtime.ptsbe")
+    for name in NOISY:
+        original = _unwrapped(getattr(ptsbe, name))
+        replacement = _launch(original, "cudaq_target.launch.refused", f"ptsbe_{name}")
+        _install(ptsbe, name, replacement, original)
     for name in INSPECTIONS:
         original = _unwrapped(getattr(cudaq, name))
         _install(cudaq, name, _inspection(original), original)
@@ -95,16 +101,26 @@ def random_seed(cudaq_runtime: ModuleType) -> None:
 
 
 def noise(cudaq_runtime: ModuleType) -> None:
-    """Wrap `set_noise`, so that a noise model of CUDA-Q's is refused rather than ignored."""
-    original = _unwrapped(cudaq_runtime.set_noise)
+    """Wrap `set_noise` and `unset_noise`: a noise model of CUDA-Q's is refused, not ignored.
 
-    @wraps(original)
-    def replacement(model: object) -> None:
+    A change of target clears CUDA-Q's noise model, so that this target never has one to unset.
+    """
+    set_original = _unwrapped(cudaq_runtime.set_noise)
+    unset_original = _unwrapped(cudaq_runtime.unset_noise)
+
+    @wraps(set_original)
+    def set_noise(model: object) -> None:
         if target.active() is not None:
             refuse_noise_model(model)
-        original(model)
+        set_original(model)
 
-    _install(cudaq_runtime, "set_noise", replacement, original)
+    @wraps(unset_original)
+    def unset_noise() -> None:
+        if target.active() is None:
+            unset_original()
+
+    _install(cudaq_runtime, "set_noise", set_noise, set_original)
+    _install(cudaq_runtime, "unset_noise", unset_noise, unset_original)
 
 
 def command_line(cudaq_runtime: ModuleType) -> None:
@@ -126,7 +142,10 @@ def _launch(original: Callable[..., Any], module: str, name: str) -> Callable[..
         session = target.active()
         if session is None:
             return original(*args, **kwargs)
-        return getattr(import_module(module), name)(session, *args, **kwargs)
+        ours = getattr(import_module(module), name)
+        if kwargs:
+            refuse_unknown(ours, original.__name__, kwargs)
+        return ours(session, *args, **kwargs)
 
     return replacement
 

@@ -46,7 +46,13 @@ class PasqalSampleResult(cudaq.SampleResult):  # type: ignore[misc]
         return self.shots.marginal(self.registers[register_name]).strings()
 
     def __iadd__(self, other: cudaq.SampleResult) -> PasqalSampleResult:
-        super().__iadd__(other)
+        # Annotations tell where the first counts come from; CUDA-Q prints a warning about others.
+        bare = cudaq.SampleResult(dict(other.items()))
+        names = [name for name in other.register_names if name != GLOBAL]
+        if names:
+            tables = {name: dict(other.get_register_counts(name).items()) for name in names}
+            bare.deserialize(encode(tables))
+        super().__iadd__(bare)
         same = isinstance(other, PasqalSampleResult) and other.registers == self.registers
         if same and self.shots is not None and other.shots is not None:
             self.shots = Shots.concatenate((self.shots, other.shots))

@@ -85,8 +85,8 @@ def _prepare(
     if not kernels.returns_value(kernel):
         raise UnsupportedKernelError(
             Source(kernels.name_of(kernel)),
-            "a kernel without return value in `run`",
-            "a runnable kernel must return a value",
+            "`run` of a kernel that returns nothing",
+            "the results of a run are what the kernel returns in each shot",
             "Return the measured bits, or use cudaq.sample",
         )
     bound = kernels.bind(session, kernel, args)

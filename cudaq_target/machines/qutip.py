@@ -166,7 +166,7 @@ class QutipMachine:
             ) from error
         n_atoms = len(program.coordinates_um)
         per_state = _SOLVER_COPIES * _BYTES_PER_AMPLITUDE + 5 * n_atoms * _BYTES_PER_ELEMENT
-        require_bytes(3**n_atoms * per_state, len(program.atom_of_qubit))
+        require_bytes(3**n_atoms * per_state, len(program.atom_of_qubit), levels=3)
         return simulation.QutipEmulator.from_sequence(
             # Pulser refuses to measure a basis in which no pulse acts.
             to_sequence(program, measured=any(slot.beam == "raman" for slot in program.slots)),

@@ -40,8 +40,8 @@ def test_refusal_names_both_sizes(fake_files):
     with pytest.raises(MemoryLimitError) as caught:
         memory.require_bytes(3 << 30, 27)
     assert str(caught.value) == (
-        "emulating 27 qubits needs 3.0 GiB, 1.0 GiB are available. Use fewer qubits, a "
-        "machine with more memory, or (with noise) fewer noisy effects"
+        "emulating 27 qubits needs 3.0 GiB, 1.0 GiB are available. "
+        "Use at most 25 qubits, or a machine with more memory"
     )
 
 
@@ -68,6 +68,12 @@ def test_states_of_any_size_are_refused_in_words(monkeypatch):
     with pytest.raises(MemoryLimitError) as caught:
         memory.require_bytes(memory.state_bytes(2000), 2000)
     assert str(caught.value) == (
-        "emulating 2000 qubits needs 2^1974 GiB, 1.0 GiB are available. Use fewer qubits, a "
-        "machine with more memory, or (with noise) fewer noisy effects"
+        "emulating 2000 qubits needs 2^1974 GiB, 1.0 GiB are available. "
+        "Use at most 25 qubits, or a machine with more memory"
     )
+
+
+def test_with_noise_each_qubit_may_cost_three_levels(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 30)
+    with pytest.raises(MemoryLimitError, match="at most 16 qubits, fewer noisy effects, or a"):
+        memory.require_bytes(memory.state_bytes(20, levels=3), 20, levels=3, noisy=True)

@@ -6,8 +6,15 @@ from __future__ import annotations
 import cudaq
 import pytest
 
-from cudaq_target import Pasqal, TargetError
+from cudaq_target import Pasqal, TargetError, host
 from cudaq_target.emulator import memory
+
+SAMPLE_OPTIONS = (
+    "Did you mean 'shots_count'? Known: shots_count, noise_model, explicit_measurements"
+)
+ASYNC_OPTIONS = (
+    "Did you mean 'shots_count'? Known: shots_count, explicit_measurements, noise_model, qpu_id"
+)
 
 pytestmark = pytest.mark.usefixtures("stock_target")
 
@@ -19,6 +26,12 @@ def ghz(n: int):
     for k in range(n - 1):
         x.ctrl(q[k], q[k + 1])
     mz(q)
+
+
+@cudaq.kernel
+def plain():
+    q = cudaq.qvector(1)
+    h(q)
 
 
 @cudaq.kernel
@@ -111,16 +124,79 @@ def test_feed_forward():
 
 def test_analog_only_device():
     cudaq.set_target("pasqal", device="AnalogDevice")
-    text = message(lambda: cudaq.sample(ghz, 2), "UnsuitableDeviceError")
-    assert text.startswith(
-        "AnalogDevice cannot run gate kernels: it has no local Rydberg channel, "
-        "which entangling gates need. "
+    assert message(lambda: cudaq.sample(ghz, 2), "UnsuitableDeviceError") == (
+        "AnalogDevice cannot run gate kernels: it has no local Rydberg channel, which entangling "
+        "gates need. It runs analog programs only; for gate kernels use DigitalAnalogDevice, "
+        "MockDevice or a device of your own with a Rydberg.Local and a Raman.Local channel"
     )
-    assert "for gate kernels use DigitalAnalogDevice" in text
 
 
 def test_too_little_memory(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 2**30)
     cudaq.set_target("pasqal", device="MockDevice")
-    text = message(lambda: cudaq.sample(ghz, 31), "MemoryLimitError")
-    assert text.startswith("emulating 31 qubits needs 48.0 GiB, 1.0 GiB are available. ")
+    assert message(lambda: cudaq.sample(ghz, 31), "MemoryLimitError") == (
+        "emulating 31 qubits needs 48.0 GiB, 1.0 GiB are available. "
+        "Use at most 25 qubits, or a machine with more memory"
+    )
+
+
+def test_cudaq_is_missing(monkeypatch):
+    monkeypatch.setattr(host, "installed", lambda: (None, None))
+    assert message(lambda: cudaq.set_target("pasqal"), "HostError") == (
+        "CUDA-Q is not installed. Install it: pip install 'cuda-quantum-cu12>=0.16,<0.17'"
+    )
+
+
+def test_cudaq_has_another_version(monkeypatch):
+    monkeypatch.setattr(host, "installed", lambda: ("cuda-quantum-cu13", "0.15.1"))
+    assert message(lambda: cudaq.set_target("pasqal"), "HostError") == (
+        "CUDA-Q 0.15.1 is installed, cudaq-target works with >=0.16,<0.17. "
+        "Install a supported version: pip install 'cuda-quantum-cu13>=0.16,<0.17'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("launch", "option", "rest"),
+    [
+        (cudaq.sample, "shot_count", SAMPLE_OPTIONS),
+        (cudaq.sample_async, "shotscount", ASYNC_OPTIONS),
+        (cudaq.run, "session", "Known: shots_count, noise_model, qpu_id"),
+        (cudaq.get_state, "shots_count", "Leave it out: there are no options"),
+    ],
+)
+def test_unknown_option_of_a_launch(launch, option, rest):
+    cudaq.set_target("pasqal")
+    assert message(lambda: launch(ghz, 2, **{option: 3}), "OptionError") == (
+        f"option {option!r} of {launch.__name__}: unknown option. {rest}"
+    )
+
+
+def test_options_of_a_launch_may_be_named_after_the_kernel():
+    cudaq.set_target("pasqal")
+    assert cudaq.sample(kernel=plain, shots_count=3).get_total_shots() == 3
+
+
+@pytest.mark.parametrize("name", ["sample", "sample_async"])
+def test_noise_trajectories(name):
+    cudaq.set_target("pasqal")
+    launch = getattr(cudaq.ptsbe, name)
+    assert message(lambda: launch(ghz, 2, shots_count=3), "UnsupportedKernelError") == (
+        "cudaq.ptsbe: a sample of noise trajectories cannot run here: they come from noise models "
+        "of gates, which become pulses on atoms here. Use cudaq.sample with the noise of the "
+        "atoms: cudaq.set_target(Pasqal(noise=pulser.NoiseModel(...)))"
+    )
+
+
+def test_analog_program():
+    cudaq.set_target("pasqal")
+    assert message(lambda: cudaq.evolve(None), "UnsupportedKernelError") == (
+        "cudaq.evolve: an analog program cannot run here: this version of the target runs gate "
+        "kernels only. Use cudaq.set_target('dynamics'), or write the program with pulser"
+    )
+
+
+def test_there_is_no_noise_model_to_unset():
+    cudaq.set_target("pasqal")
+    cudaq.cudaq_runtime.unset_noise()
+    cudaq.set_target("qpp-cpu")
+    cudaq.cudaq_runtime.unset_noise()

@@ -250,7 +250,7 @@ def test_exact_values_must_fit_into_memory(monkeypatch):
         cudaq.observe(one_of, spin.x(0), 25)
     assert str(caught.value) == (
         "emulating 25 qubits needs 1.5 GiB, 1.0 GiB are available. "
-        "Use fewer qubits, a machine with more memory, or (with noise) fewer noisy effects"
+        "Use at most 24 qubits, or a machine with more memory"
     )
 
 

@@ -81,6 +81,21 @@ def test_adding_results_keeps_shots_where_they_fit():
         shots_of(total)
 
 
+def test_adding_results_is_silent_and_keeps_the_first_origin(capfd):
+    """CUDA-Q prints a warning for each annotation that differs."""
+    registers = {"__global__": (0, 1, 2), "last": (2,)}
+    total, other = (
+        sample_result(Shots.from_bits(BITS), registers, {"job_id": job}) for job in "ab"
+    )
+    total += other
+    assert total.annotations == {"job_id": "a"}
+    assert other.annotations == {"job_id": "b"}
+    assert dict(total.items()) == {"100": 4, "101": 2}
+    assert total.get_total_shots() == 6
+    assert dict(total.get_register_counts("last").items()) == {"0": 4, "1": 2}
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
 def test_shots_of_a_foreign_result_are_refused():
     with pytest.raises(OptionError, match=r"Give a result of cudaq\.sample on the target pasqal"):
         shots_of(cudaq.SampleResult({"0": 1}))

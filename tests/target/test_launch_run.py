@@ -118,8 +118,9 @@ def test_kernels_without_return_value_are_refused():
     with pytest.raises(UnsupportedKernelError) as caught:
         cudaq.run(void)
     assert str(caught.value) == (
-        "void: a kernel without return value in `run` cannot run here: "
-        "a runnable kernel must return a value. Return the measured bits, or use cudaq.sample"
+        "void: `run` of a kernel that returns nothing cannot run here: "
+        "the results of a run are what the kernel returns in each shot. "
+        "Return the measured bits, or use cudaq.sample"
     )
     with pytest.raises(UnsupportedKernelError):
         cudaq.run_async(void).get()

@@ -82,7 +82,7 @@ def test_the_copies_of_a_state_must_fit(monkeypatch, n_qubits, needed):
         cudaq.get_state(one_of, n_qubits)
     assert str(caught.value) == (
         f"emulating {n_qubits} qubits needs {needed}, 1.0 GiB are available. "
-        "Use fewer qubits, a machine with more memory, or (with noise) fewer noisy effects"
+        "Use at most 25 qubits, or a machine with more memory"
     )
 
 

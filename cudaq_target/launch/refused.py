@@ -1,4 +1,4 @@
-"""Analog programs: refused until the version that lowers them."""
+"""Launches that this target cannot serve: analog programs and noise models of gates."""
 
 from __future__ import annotations
 
@@ -24,4 +24,20 @@ def evolve(_session: Session, *_: object, **__: object) -> NoReturn:
     )
 
 
+def ptsbe_sample(_session: Session, *_: object, **__: object) -> NoReturn:
+    """Refuse `cudaq.ptsbe.sample`.
+
+    Raises:
+        UnsupportedKernelError: Always.
+    """
+    raise UnsupportedKernelError(
+        Source("cudaq.ptsbe"),
+        "a sample of noise trajectories",
+        "they come from noise models of gates, which become pulses on atoms here",
+        "Use cudaq.sample with the noise of the atoms: "
+        "cudaq.set_target(Pasqal(noise=pulser.NoiseModel(...)))",
+    )
+
+
 evolve_async = evolve
+ptsbe_sample_async = ptsbe_sample
