@@ -13,7 +13,8 @@ from cudaq_target.coupler.errors import ScheduleError
 from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.link import Missing, connect
 from cudaq_target.coupler.link_errors import LinkBusyError, LinkTimeoutError
-from cudaq_target.coupler.playback import InProcess, OverLink, Reply, play, read_source
+from cudaq_target.coupler.playback import play, read_source
+from cudaq_target.coupler.playback_callers import InProcess, OverLink, Reply
 from cudaq_target.coupler.schedule import Event, Operation, parse_schedule
 from cudaq_target.coupler.server import serve
 from cudaq_target.coupler.transports.interface import TransportOptions
