@@ -21,7 +21,7 @@ DEFAULT_DEVICE = "DigitalAnalogDevice"
 # so that pulses on an unlimited device stay comparable with those on a limited one.
 OWN_RABI_CAP_MHZ = 10.0
 OWN_DETUNING_CAP_MHZ = 20.0
-_NO_LIMIT_NS = 1 << 40
+NO_LIMIT_NS = 1 << 40
 _NO_LIMIT_ATOMS = 1 << 30
 
 
@@ -58,6 +58,10 @@ class BeamRules:
 class DeviceRules:
     """A device that can run gate kernels.
 
+    The rules of trap layouts are left to Pulser, which makes and checks them (`sequence.register`).
+    A device's `max_runs` does not appear: it limits the shots of a job on hardware, and gate
+    kernels run on emulators, which have no such limit.
+
     Attributes:
         name: Name of the device.
         pulser_device: The `pulser` device object.
@@ -66,11 +70,7 @@ class DeviceRules:
         max_radius_um: Largest distance from the centre (µm); inf where there is none.
         max_atoms: Largest number of atoms; a large number where there is none.
         max_sequence_ns: Longest sequence (ns), or None.
-        max_runs: Most shots per job, or None.
         requires_layout: A trap layout must be given with the register.
-        max_layout_filling: Largest fraction of traps that may be filled.
-        min_layout_traps: Fewest traps of a layout.
-        max_layout_traps: Most traps of a layout, or None.
         rydberg: The local Rydberg channel.
         raman: The local Raman channel.
     """
@@ -82,11 +82,7 @@ class DeviceRules:
     max_radius_um: float
     max_atoms: int
     max_sequence_ns: int | None
-    max_runs: int | None
     requires_layout: bool
-    max_layout_filling: float
-    min_layout_traps: int
-    max_layout_traps: int | None
     rydberg: BeamRules
     raman: BeamRules
 
@@ -194,11 +190,7 @@ def rules(device: PulserDevice) -> DeviceRules:
         max_radius_um=float("inf") if radius_um is None else float(radius_um),
         max_atoms=device.max_atom_num or _NO_LIMIT_ATOMS,
         max_sequence_ns=device.max_sequence_duration,
-        max_runs=device.max_runs,
         requires_layout=bool(device.requires_layout),
-        max_layout_filling=float(device.max_layout_filling),
-        min_layout_traps=int(device.min_layout_traps),
-        max_layout_traps=device.max_layout_traps,
         rydberg=rydberg,
         raman=raman,
     )
@@ -254,7 +246,7 @@ def _beam(device: PulserDevice, basis: str, kind: str, purpose: str) -> BeamRule
         max_detuning_rad_per_us=float(max_detuning),
         clock_ns=int(channel.clock_period),
         min_duration_ns=int(channel.min_duration),
-        max_duration_ns=int(channel.max_duration or _NO_LIMIT_NS),
+        max_duration_ns=int(channel.max_duration or NO_LIMIT_NS),
         min_retarget_ns=int(channel.min_retarget_interval or 0),
         fixed_retarget_ns=int(channel.fixed_retarget_t or 0),
         min_average_rabi_rad_per_us=float(channel.min_avg_amp),

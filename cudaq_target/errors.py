@@ -146,19 +146,20 @@ class PulseNotFoundError(TargetError):
         theta_rad: Wanted phase (rad).
         longest_ns: Longest pulse that was tried (ns).
         device: Name of the device.
+        remedy: What would work.
     """
 
     interaction_rad_per_us: float
     theta_rad: float
     longest_ns: int
     device: str
+    remedy: str
 
     def __str__(self) -> str:
         return (
             f"CPhase({self.theta_rad:.4f} rad) at interaction "
             f"{self.interaction_rad_per_us:.4g} rad/µs: no pulse up to {self.longest_ns} ns within "
-            f"the limits of {self.device}. Place the atoms closer (Pasqal(layout=...)) or allow "
-            f"SWAPs (Pasqal(route='swap'))."
+            f"the limits of {self.device}. {self.remedy}"
         )
 
 

@@ -4,8 +4,8 @@ One real Hamiltonian run as a palindrome (edge, middle, edge) has a symmetric pr
 
     U = exp(i Σ δt / 2) · (c - i (x σx + z σz))        in the basis (g, r).
 
-`problem` is always (V, θ, T₁, T - 2T₁, Ω_max, δ_max), x the unknowns (Ω₁, Ω₂, δ₁, δ₂), times in µs,
-all else in rad/µs and rad. `work` has shape (16, 3) and belongs to one thread.
+`problem` is always (V, θ, T₁, T - 2T₁, Ω_max, δ_max, smallest mean Ω), x the unknowns (Ω₁, Ω₂, δ₁,
+δ₂), times in µs, all else in rad/µs and rad. `work` has shape (16, 3) and belongs to one thread.
 
 Everything here is scalar Python that Numba compiles; without Numba it runs as it is.
 """

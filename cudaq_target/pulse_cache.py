@@ -29,14 +29,15 @@ OFF = "off"
 MAX_ROWS = 200_000
 _BATCH = 256
 # Raise the number whenever a solver changes: stored failures would hide what it now finds.
-_FILE_NAME = "pulses-4.sqlite"
+_FILE_NAME = "pulses-5.sqlite"
 
 
 class PulseCache:
     """A persistent map from a text key to a tuple of numbers.
 
     New values are kept in memory and written in batches: variational loops ask for new angles at
-    every step and must not wait for the disk each time.
+    every step and must not wait for the disk each time. Beyond `MAX_ROWS` values the older half
+    goes.
 
     Args:
         path: The database file, made on first use; None keeps nothing on disk.
@@ -48,7 +49,6 @@ class PulseCache:
         self._inherited: sqlite3.Connection | None = None
         self._owner_pid = os.getpid()
         self._usable = path is not None
-        self._n_rows = 0
         self._unwritten: dict[str, bytes] = {}
         self._lock = ForkSafeLock()
 
@@ -71,7 +71,7 @@ class PulseCache:
     def put(self, key: str, values: tuple[float, ...]) -> None:
         """Store numbers under a key, on disk at the latest when the cache is closed."""
         with self._lock:
-            if not self._usable or self._n_rows >= MAX_ROWS:
+            if not self._usable:
                 return
             self._unwritten[key] = struct.pack(f"<{len(values)}d", *values)
             if len(self._unwritten) >= _BATCH:
@@ -94,13 +94,13 @@ class PulseCache:
                 connection.executemany(
                     "INSERT OR REPLACE INTO pulse VALUES (?, ?)", self._unwritten.items()
                 )
+                _forget_oldest(connection)
         except sqlite3.OperationalError as error:
             # Another process holds the file for longer than the time-out: not worth a complaint.
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 self._give_up(error)
         except sqlite3.Error as error:
             self._give_up(error)
-        self._n_rows += len(self._unwritten)
         self._unwritten.clear()
 
     def _open(self) -> sqlite3.Connection | None:
@@ -126,11 +126,9 @@ class PulseCache:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS pulse (key TEXT PRIMARY KEY, value BLOB)"
             )
-            (newest,) = connection.execute("SELECT max(rowid) FROM pulse").fetchone()
         except sqlite3.Error:
             connection.close()
             raise
-        self._n_rows = newest or 0
         return connection
 
     def _give_up(self, error: Exception) -> None:
@@ -147,6 +145,18 @@ class PulseCache:
         self._connection = None
         self._usable = False
         self._unwritten.clear()
+
+
+def _forget_oldest(connection: sqlite3.Connection) -> None:
+    """Delete the older half of a full table; within the transaction that filled it.
+
+    Every insertion takes the next row id, so that row ids are in the order of age and the extremes
+    tell the size without a count.
+    """
+    (newest,) = connection.execute("SELECT max(rowid) FROM pulse").fetchone()
+    (oldest,) = connection.execute("SELECT min(rowid) FROM pulse").fetchone()
+    if newest - oldest >= MAX_ROWS:
+        connection.execute("DELETE FROM pulse WHERE rowid <= ?", (newest - MAX_ROWS // 2,))
 
 
 def default_cache() -> PulseCache:

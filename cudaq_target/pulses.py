@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target.device import NO_LIMIT_NS
 from cudaq_target.errors import DeviceLimitError, PulseNotFoundError
 from cudaq_target.pulse_cache import default_cache
 from cudaq_target.timeline import Pulse
 from cudaq_target.units import TWO_PI, wrap_rad
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from cudaq_target.device import BeamRules, DeviceRules
@@ -35,6 +34,16 @@ if TYPE_CHECKING:
 _FLOOR_TURNS = 1.2
 _EDGE_TURNS = 0.58
 _MAX_TRIES = 64
+_TINY = 1e-300
+_MAX_EXTRA_TURNS = 64
+# Stands for an infinite time; integers and doubles still count single ns there.
+_NEVER_NS = 1 << 50
+# The mean Rabi frequency must not miss the channel's smallest by rounding.
+_MEAN_MARGIN = 1e-9
+# V of the nearest neighbours that are worth a try, in units of the largest Rabi frequency, and how
+# many lengths are tried there.
+_STRONG_RABIS = 25.0
+_N_TRIES_NEAREST = 4
 _N_DIGITS_INTERACTION = 9
 _N_DIGITS_THETA = 12
 
@@ -50,7 +59,8 @@ class TargetPulse:
         phase_blocked_rad: arg b = α + θ (mod 2π), the same with the control in r (rad).
         dphase_dlnv_rad: Sensitivity d(arg b)/d(ln V) to the interaction (rad).
         dreturn_dlnv: Sensitivity |d r₁/d(ln V)| of the amplitude left in r.
-        infidelity: Predicted 1 - F for 10 % spread of V and 1 % spread of Ω.
+        infidelity: Predicted 1 - F (process fidelity) of the gate for 10 % spread of V and 1 %
+            spread of Ω, π pulses taken as perfect; exact without spread.
     """
 
     pulse: Pulse
@@ -73,22 +83,8 @@ class TargetPulse:
 
     @property
     def global_phase_rad(self) -> float:
-        """This target's share α/2 of the block's global phase (rad); see `block_phase_rad`."""
+        """This target's share α/2 of the block's global phase (rad)."""
         return 0.5 * self.phase_free_rad
-
-
-def control_shift_rad(targets: Iterable[TargetPulse]) -> float:
-    """Return the Rz angle π + Σθ for the control after a block (rad)."""
-    return math.pi + sum(target.theta_rad for target in targets)
-
-
-def block_phase_rad(targets: Iterable[TargetPulse]) -> float:
-    """Return the global phase β of a block (rad).
-
-    Pulses and virtual rotations together are e^{iβ} times the product of the CPhase gates, so the
-    program's `global_phase_rad` changes by -β.
-    """
-    return 0.5 * math.pi + sum(target.global_phase_rad for target in targets)
 
 
 def raman_pulse(rules: DeviceRules, theta_rad: float, phase_rad: float) -> Pulse:
@@ -102,31 +98,30 @@ def raman_pulse(rules: DeviceRules, theta_rad: float, phase_rad: float) -> Pulse
     Returns:
         The shortest such pulse on the device's clock; one piece.
 
+    Raises:
+        DeviceLimitError: The beam is too slow for it.
+
     >>> from cudaq_target.device import resolve
     >>> raman_pulse(resolve("DigitalAnalogDevice"), math.pi, 0.0).duration_ns
     52
     """
-    beam = rules.raman
-    duration_ns = _shortest_ns(beam, theta_rad)
-    if theta_rad < beam.min_average_rabi_rad_per_us * duration_ns * 1e-3:
-        # Too weak for the channel: two full turns more, the same rotation exactly.
-        theta_rad += 4.0 * math.pi
-        duration_ns = _shortest_ns(beam, theta_rad)
     phase_rad %= TWO_PI
     if phase_rad == TWO_PI:  # what % makes of a tiny negative angle
         phase_rad = 0.0
-    return _square_pulse(beam.max_rabi_rad_per_us, duration_ns, theta_rad, phase_rad)
+    return _resonant_pulse(rules.raman, theta_rad, phase_rad, rules.name)
 
 
 def pi_pulse(rules: DeviceRules) -> Pulse:
     """Return the resonant Rydberg π pulse that excites or returns a control atom.
 
+    Raises:
+        DeviceLimitError: The beam is too slow for it.
+
     >>> from cudaq_target.device import resolve
     >>> pi_pulse(resolve("DigitalAnalogDevice")).duration_ns
     52
     """
-    beam = rules.rydberg
-    return _square_pulse(beam.max_rabi_rad_per_us, _shortest_ns(beam, math.pi), math.pi, 0.0)
+    return _resonant_pulse(rules.rydberg, math.pi, 0.0, rules.name)
 
 
 def gate_time_ns(rules: DeviceRules, interaction_rad_per_us: float, theta_rad: float) -> int:
@@ -164,15 +159,21 @@ def gate_times_ns(
         theta_rad: Phase θ (rad).
 
     Returns:
-        T (ns), same shape; beyond `max_duration_ns` where V is too small for this device.
+        T (ns), same shape; never longer for a larger V. It may exceed `max_duration_ns`: how far
+        tells a router what a move would gain.
     """
     beam = rules.rydberg
     turn_ns = 1e3 * TWO_PI / beam.max_rabi_rad_per_us
-    phi_rad = TWO_PI - theta_rad % TWO_PI
-    with np.errstate(divide="ignore"):
-        weak_ns = 1e3 * phi_rad / np.abs(interaction_rad_per_us) + _EDGE_TURNS * turn_ns
+    with np.errstate(divide="ignore", over="ignore"):
+        phase_ns = 1e3 * _phi_rad(theta_rad) / np.abs(interaction_rad_per_us)
+    weak_ns = phase_ns + _EDGE_TURNS * turn_ns
+    weakness = beam.min_average_rabi_rad_per_us / beam.max_rabi_rad_per_us
+    if 0.0 < weakness < 1.0:
+        # Each edge turns twice more for every turn that the mean Rabi frequency lacks.
+        lacking = (weakness * weak_ns / turn_ns - 1.0) / (1.0 - weakness)
+        weak_ns = weak_ns + np.maximum(np.ceil(0.5 * lacking), 0.0) * 2.0 * turn_ns
     floor_ns = max(_FLOOR_TURNS * turn_ns, 3 * beam.min_duration_ns)
-    needed_ns = np.minimum(np.maximum(weak_ns, floor_ns), beam.max_duration_ns + beam.clock_ns)
+    needed_ns = np.clip(weak_ns, floor_ns, _NEVER_NS)
     on_clock_ns = np.ceil(needed_ns / beam.clock_ns).astype(np.int64) * beam.clock_ns
     return np.maximum(on_clock_ns, free_time_ns(beam))
 
@@ -182,8 +183,13 @@ def free_time_ns(beam: BeamRules) -> int:
 
     Two target instructions are at least `min_retarget_ns` apart whatever happens between them.
     """
-    free_ns = beam.min_retarget_ns - beam.fixed_retarget_ns
+    free_ns = min(beam.min_retarget_ns - beam.fixed_retarget_ns, beam.max_duration_ns)
     return max(0, free_ns // beam.clock_ns * beam.clock_ns)
+
+
+def least_mean(beam: BeamRules) -> float:
+    """Return the smallest mean Rabi frequency to use (rad/µs): not missed by rounding."""
+    return beam.min_average_rabi_rad_per_us * (1.0 + _MEAN_MARGIN)
 
 
 def cphase_pulse(
@@ -206,26 +212,58 @@ def cphase_pulse(
         DeviceLimitError: The needed pulse is longer than the channel's longest pulse.
         PulseNotFoundError: No length in the tried range has a solution.
     """
+    beam = rules.rydberg
     interaction = round(float(interaction_rad_per_us), _N_DIGITS_INTERACTION)
     theta = round(wrap_rad(float(theta_rad)), _N_DIGITS_THETA)
-    first_ns = gate_time_ns(rules, interaction, theta) if interaction > 0.0 else 1 << 40
-    if first_ns > rules.rydberg.max_duration_ns:
+    first_ns = gate_time_ns(rules, interaction, theta) if interaction > 0.0 else _NEVER_NS
+    if first_ns > beam.max_duration_ns:
         raise DeviceLimitError(
-            subject=f"CPhase({theta:.4f} rad) at interaction {interaction:.3g} rad/µs",
-            limit=f"pulses of at most {rules.rydberg.max_duration_ns} ns",
+            subject=(
+                f"CPhase({theta:.4f} rad) at interaction {interaction:.3g} rad/µs"
+                + (f" needs a pulse of about {first_ns} ns" if first_ns < _NEVER_NS else "")
+            ),
+            limit=f"pulses of at most {beam.max_duration_ns} ns",
             device=rules.name,
-            remedy="Place the atoms closer (Pasqal(layout=...)) or allow SWAPs",
+            remedy=_remedy(rules, theta),
         )
-    for k in range(_MAX_TRIES):
-        duration_ns = first_ns + k * rules.rydberg.clock_ns
-        found = _solved(rules.rydberg, interaction, theta, duration_ns)
+    n_tries = min(_MAX_TRIES, (beam.max_duration_ns - first_ns) // beam.clock_ns + 1)
+    lengths_ns = range(first_ns, first_ns + n_tries * beam.clock_ns, beam.clock_ns)
+    for duration_ns in lengths_ns:
+        found = _solved(beam, interaction, theta, duration_ns)
         if found is not None:
             return found
     raise PulseNotFoundError(
         interaction_rad_per_us=interaction,
         theta_rad=theta,
-        longest_ns=first_ns + (_MAX_TRIES - 1) * rules.rydberg.clock_ns,
+        longest_ns=lengths_ns[-1],
         device=rules.name,
+        remedy=_remedy(rules, theta),
+    )
+
+
+def _remedy(rules: DeviceRules, theta_rad: float) -> str:
+    """Say what would make a CPhase possible that is not.
+
+    Tried on the nearest neighbours that the device allows; without a smallest distance, on atoms
+    with an interaction far above the Rabi frequency.
+    """
+    beam = rules.rydberg
+    strongest = _STRONG_RABIS * beam.max_rabi_rad_per_us
+    nearest_um = max(
+        rules.min_distance_um, float((rules.c6_rad_per_us_um6 / strongest) ** (1.0 / 6.0))
+    )
+    interaction = round(rules.c6_rad_per_us_um6 / nearest_um**6, _N_DIGITS_INTERACTION)
+    first_ns = gate_time_ns(rules, interaction, theta_rad)
+    last_ns = min(first_ns + (_N_TRIES_NEAREST - 1) * beam.clock_ns, beam.max_duration_ns)
+    lengths_ns = range(first_ns, last_ns + 1, beam.clock_ns)
+    if not any(_solved(beam, interaction, theta_rad, length_ns) for length_ns in lengths_ns):
+        return (
+            f"This beam is too slow: atoms {nearest_um:.1f} µm apart would fail as well "
+            f"({_limits(beam)}). Use another device (Pasqal(device=...))"
+        )
+    return (
+        f"Place the atoms closer (Pasqal(layout=...)): {nearest_um:.1f} µm would do. If "
+        "route='direct' was chosen, the default route='swap' moves qubits together as well"
     )
 
 
@@ -235,7 +273,8 @@ def _solved(
 ) -> TargetPulse | None:
     key = (
         f"cphase {interaction_rad_per_us:.9f} {theta_rad:.12f} {duration_ns} {beam.clock_ns} "
-        f"{beam.min_duration_ns} {beam.max_rabi_rad_per_us!r} {beam.max_detuning_rad_per_us!r}"
+        f"{beam.min_duration_ns} {beam.max_rabi_rad_per_us!r} {beam.max_detuning_rad_per_us!r} "
+        f"{beam.min_average_rabi_rad_per_us!r}"
     )
     cache = default_cache()
     values = cache.get(key)
@@ -272,6 +311,46 @@ def _solve(
         found.dphase_dlnv_rad,
         found.dreturn_dlnv,
         found.infidelity,
+    )
+
+
+def _phi_rad(theta_rad: float) -> float:
+    """Return φ = (-θ) mod 2π in (0, 2π] (rad)."""
+    return max(TWO_PI - theta_rad % TWO_PI, _TINY)  # not 0 where % rounds up to 2π
+
+
+def _limits(beam: BeamRules) -> str:
+    """Name the limits of a beam that make pulses impossible."""
+    text = (
+        f"Rabi frequency at most {beam.max_rabi_rad_per_us / TWO_PI:.3g} MHz, detuning at most "
+        f"{beam.max_detuning_rad_per_us / TWO_PI:.3g} MHz"
+    )
+    if beam.max_duration_ns < NO_LIMIT_NS:
+        text += f", length at most {beam.max_duration_ns} ns"
+    if beam.min_average_rabi_rad_per_us > 0.0:
+        text += f", mean Rabi frequency {beam.min_average_rabi_rad_per_us / TWO_PI:.3g} MHz or more"
+    return text
+
+
+def _resonant_pulse(beam: BeamRules, area_rad: float, phase_rad: float, device: str) -> Pulse:
+    """Return the shortest square pulse of an area, or of that area and some double turns.
+
+    Two turns more are the same rotation exactly; they lift the mean Rabi frequency of a weak pulse
+    above the channel's smallest.
+    """
+    for n_double_turns in range(_MAX_EXTRA_TURNS):
+        total_rad = area_rad + 2.0 * TWO_PI * n_double_turns
+        duration_ns = _shortest_ns(beam, total_rad)
+        if duration_ns > beam.max_duration_ns:
+            break
+        pulse = _square_pulse(beam.max_rabi_rad_per_us, duration_ns, total_rad, phase_rad)
+        if pulse.rabi_rad_per_us[0] >= least_mean(beam):
+            return pulse
+    raise DeviceLimitError(
+        subject=f"a resonant pulse of area {area_rad:.4g} rad on channel {beam.channel}",
+        limit=_limits(beam),
+        device=device,
+        remedy="This beam is too slow; use another device (Pasqal(device=...))",
     )
 
 

@@ -156,12 +156,12 @@ def _play(
                 ready_ns = _retargeted_ns(limits, free_ns, targeted_ns)
                 # Waiting before the retarget instead of after it avoids a wait below the minimum.
                 if 0 < slot.start_ns - ready_ns < limits.min_duration_ns <= slot.start_ns - free_ns:
-                    sequence.delay(slot.start_ns - free_ns, channel)
+                    _wait(sequence, limits, slot.start_ns - free_ns)
                 sequence.target(f"q{slot.atom}", channel)
                 target = slot.atom
                 free_ns = targeted_ns = sequence.get_duration(channel)
             if slot.start_ns > free_ns:
-                sequence.delay(slot.start_ns - free_ns, channel)
+                _wait(sequence, limits, slot.start_ns - free_ns)
             pulse = converted.get(id(slot.pulse))
             if pulse is None:
                 pulse = converted[id(slot.pulse)] = to_pulser(slot.pulse)
@@ -183,6 +183,19 @@ def _play(
             )
 
 
+def _wait(sequence: pulser.Sequence, limits: BeamRules, wait_ns: int) -> None:
+    """Add delays of a total length, none longer than the channel's longest instruction."""
+    longest_ns = limits.max_duration_ns // limits.clock_ns * limits.clock_ns
+    while wait_ns > longest_ns:
+        # What is left must not be too short for a delay.
+        piece_ns = longest_ns
+        if wait_ns - longest_ns < limits.min_duration_ns:
+            piece_ns -= -(-limits.min_duration_ns // limits.clock_ns) * limits.clock_ns
+        sequence.delay(piece_ns, limits.channel)
+        wait_ns -= piece_ns
+    sequence.delay(wait_ns, limits.channel)
+
+
 def _retargeted_ns(limits: BeamRules, free_ns: int, targeted_ns: int) -> int:
     """Return when a target instruction issued at `free_ns` ends (ns)."""
     wait_ns = max(limits.min_retarget_ns - (free_ns - targeted_ns), limits.fixed_retarget_ns, 0)
@@ -198,7 +211,7 @@ def _pad(sequence: pulser.Sequence, program: PulseProgram) -> None:
     for limits in (rules.rydberg, rules.raman):
         missing_ns = program.duration_ns - sequence.get_duration(limits.channel)
         if missing_ns >= limits.min_duration_ns and missing_ns % limits.clock_ns == 0:
-            sequence.delay(missing_ns, limits.channel)
+            _wait(sequence, limits, missing_ns)
             break
     if sequence.get_duration() != program.duration_ns:
         raise SequenceError(

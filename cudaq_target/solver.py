@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cudaq_target.palindrome import assess, linearise, merit, njit
+from cudaq_target.units import TWO_PI
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,6 +49,8 @@ APPROACH = (40, 1e-20)
 CORRECTION = (6, 1e-20)
 POLISH = (8, 1e-30)
 NEAR, TOLERANCE = 1e-10, 1e-12
+# Pulser averages the samples, with rounding errors of its own.
+MEAN_MARGIN = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,10 @@ def solve(
 
     Returns:
         The pulse with |r₀|, |r₁| <= 1e-10 and a phase error below 1e-11 rad that has the smallest
-        figure of merit among those found, or None where none is found.
+        figure of merit among those found, or None where none is found. Its mean Rabi frequency is
+        at least the channel's smallest.
     """
-    best, best_problem, best_edge_ns = np.full(5, math.inf), np.empty(6), 0
+    best, best_problem, best_edge_ns = np.full(5, math.inf), np.empty(7), 0
     for choice in edge_lengths_ns(duration_ns, beam):
         for edge_ns in choice:
             problem = np.array(
@@ -109,6 +113,7 @@ def solve(
                     (duration_ns - 2 * edge_ns) * 1e-3,
                     beam.max_rabi_rad_per_us,
                     beam.max_detuning_rad_per_us,
+                    beam.min_average_rabi_rad_per_us,
                 ]
             )
             candidate = search(problem, start_points())
@@ -136,9 +141,13 @@ def edge_lengths_ns(duration_ns: int, beam: BeamRules) -> tuple[tuple[int, ...],
     """Return the lengths T₁ to try (ns): first choice, and what is left for when that fails.
 
     Edges of about a π pulse serve long pulses; short ones need a quarter of the pulse as well.
+    Where the channel has a smallest mean Rabi frequency, long pulses need edges of 3π, 5π, and so
+    on.
     """
     clock_ns = beam.clock_ns
-    edge_ns = int(1e3 * math.pi / beam.max_rabi_rad_per_us // clock_ns) * clock_ns
+    least_turns = beam.min_average_rabi_rad_per_us * duration_ns * 1e-3 / TWO_PI
+    half_turns = 1 + 2 * max(0, math.ceil(0.5 * (least_turns - 1.0)))
+    edge_ns = int(1e3 * half_turns * math.pi / beam.max_rabi_rad_per_us // clock_ns) * clock_ns
     quarter_ns = duration_ns // (4 * clock_ns) * clock_ns
     first = (edge_ns, quarter_ns) if quarter_ns < edge_ns else (edge_ns,)
     rest = (quarter_ns, edge_ns + clock_ns)
@@ -260,18 +269,30 @@ def tangent(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def strong_enough(x: NDArray[np.float64], problem: NDArray[np.float64]) -> bool:
+    """Tell whether the mean Rabi frequency is one that the channel allows."""
+    edges_us, middle_us = 2.0 * problem[2], problem[3]
+    least = problem[6] * (edges_us + middle_us) * (1.0 + MEAN_MARGIN)
+    return bool(edges_us * x[0] + middle_us * x[1] >= least)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def walk(
     x: NDArray[np.float64],
     problem: NDArray[np.float64],
     scale: NDArray[np.float64],
     work: NDArray[np.float64],
 ) -> float:
-    """Follow the curve of exact solutions downhill in the figure of merit, in place; return it."""
+    """Follow the curve of exact solutions downhill in the figure of merit, in place; return it.
+
+    Points below the smallest mean Rabi frequency do not count; inf where only such were met.
+    """
     linear, step, trial = np.empty((3, 5)), np.zeros(4), np.empty(4)
     best, stride = math.inf, FIRST_STRIDE
     for _ in range(MAX_WALK_STEPS):
         move(x, step, scale, trial)
         exact = descend(trial, problem, scale, work, CORRECTION) < NEAR
+        exact = exact and strong_enough(trial, problem)
         linearise(trial, problem, work, linear)
         value = merit(trial, problem, work)
         if exact and value < best:
@@ -293,7 +314,7 @@ def search(problem: NDArray[np.float64], starts: NDArray[np.float64]) -> NDArray
     """Return (Ω₁, Ω₂, δ₁, δ₂, figure of merit) of the best solution found.
 
     Args:
-        problem: (V, θ, T₁, T - 2T₁, Ω_max, δ_max); times in µs.
+        problem: (V, θ, T₁, T - 2T₁, Ω_max, δ_max, smallest mean Ω); times in µs.
         starts: Starting points in units of the limits, shape (n, 4).
 
     Returns:
@@ -309,7 +330,10 @@ def search(problem: NDArray[np.float64], starts: NDArray[np.float64]) -> NDArray
         if descend(x, problem, scale, work, APPROACH) > NEAR:
             continue
         value = walk(x, problem, scale, work)
-        if descend(x, problem, scale, work, POLISH) < TOLERANCE and value < best[4]:
+        if value == math.inf:
+            continue
+        polished = descend(x, problem, scale, work, POLISH) < TOLERANCE
+        if polished and strong_enough(x, problem) and value < best[4]:
             for k in range(4):
                 best[k] = x[k]
             best[4] = value

@@ -13,13 +13,7 @@ import numpy as np
 
 from cudaq_target.ccz import ccz_pulses
 from cudaq_target.device import interaction_rad_per_us
-from cudaq_target.pulses import (
-    block_phase_rad,
-    control_shift_rad,
-    cphase_pulse,
-    pi_pulse,
-    raman_pulse,
-)
+from cudaq_target.pulses import cphase_pulse, pi_pulse, raman_pulse
 from cudaq_target.sequence import register
 from cudaq_target.timeline import PulseProgram, Slot
 
@@ -88,8 +82,8 @@ class Builder:
             self._append("rydberg", target, pulses[-1].pulse)
             self.frames_rad[target] += pulses[-1].target_shift_rad
         self._append("rydberg", control, pi_pulse(self.rules))
-        self.frames_rad[control] += control_shift_rad(pulses)
-        self.global_phase_rad -= block_phase_rad(pulses)
+        self.frames_rad[control] += math.pi + sum(pulse.theta_rad for pulse in pulses)
+        self.global_phase_rad -= math.pi / 2 + sum(pulse.global_phase_rad for pulse in pulses)
 
     def ccz(self, a, b, c):
         """CCZ on three atoms at equal distances."""

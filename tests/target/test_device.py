@@ -37,7 +37,6 @@ def test_rules_are_read_from_the_device():
     assert (rules.rydberg.min_retarget_ns, rules.rydberg.fixed_retarget_ns) == (220, 0)
     assert (rules.min_distance_um, rules.max_radius_um, rules.max_atoms) == (4, 50, 100)
     assert rules.requires_layout
-    assert rules.max_layout_filling == 0.5
 
 
 def test_a_device_without_limits_gets_our_own_caps():

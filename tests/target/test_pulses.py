@@ -74,6 +74,35 @@ def test_weak_raman_pulses_gain_two_turns_where_the_channel_has_a_lowest_amplitu
     assert np.allclose(expm(-1j * area * generator), expm(-1e-3j * generator), atol=1e-12)
 
 
+@given(
+    st.floats(1e-6, math.pi),
+    st.floats(0.0, 9.5).map(lambda mhz: 2 * math.pi * mhz),
+    st.integers(1, 300).map(lambda ticks: 4 * ticks),
+)
+def test_resonant_pulses_keep_the_smallest_mean_whatever_the_shortest_length(area, mean, least_ns):
+    changes = {"min_average_rabi_rad_per_us": mean, "min_duration_ns": least_ns}
+    for pulse, wanted in (
+        (pulses.raman_pulse(with_raman(**changes), area, 0.0), area),
+        (pulses.pi_pulse(with_rydberg(**changes)), math.pi),
+    ):
+        assert mean <= pulse.rabi_rad_per_us[0] <= DAD.raman.max_rabi_rad_per_us
+        assert pulse.duration_ns >= least_ns
+        turns = (pulse.rabi_rad_per_us[0] * pulse.duration_ns * 1e-3 - wanted) / (4 * math.pi)
+        assert turns == pytest.approx(round(turns), abs=1e-9)
+
+
+def test_beams_too_slow_for_a_half_turn_say_so():
+    with pytest.raises(DeviceLimitError) as caught:
+        pulses.pi_pulse(with_rydberg(max_duration_ns=48))
+    assert str(caught.value) == (
+        "a resonant pulse of area 3.142 rad on channel rydberg_local: DigitalAnalogDevice allows "
+        "Rabi frequency at most 10 MHz, detuning at most 20 MHz, length at most 48 ns. This beam "
+        "is too slow; use another device (Pasqal(device=...))"
+    )
+    with pytest.raises(DeviceLimitError, match=r"mean Rabi frequency 10 MHz or more"):
+        pulses.raman_pulse(with_raman(min_average_rabi_rad_per_us=62.831853), 1.0, 0.0)
+
+
 def test_gate_times_on_the_digital_device():
     near, far = (interaction_rad_per_us(DAD, d) for d in (5.0, 10.0))
     assert pulses.gate_time_ns(DAD, near, math.pi) == 220
@@ -95,6 +124,31 @@ def test_gate_times_for_many_pairs_are_those_for_each(interactions, theta):
     many = pulses.gate_times_ns(DAD, np.array(interactions), theta)
     assert many.tolist() == [pulses.gate_time_ns(DAD, v, theta) for v in interactions]
     assert not (many % DAD.rydberg.clock_ns).any()
+
+
+@given(
+    st.lists(st.floats(0.0, 2000.0), min_size=2, max_size=20),
+    st.floats(-7.0, 7.0),
+    st.sampled_from([0.0, 1.0, 20.0, 70.0]),
+)
+def test_a_stronger_interaction_never_predicts_a_longer_pulse(interactions, theta, mean):
+    rules = with_rydberg(max_duration_ns=1000, min_average_rabi_rad_per_us=mean)
+    times_ns = pulses.gate_times_ns(rules, np.sort(interactions), theta)
+    assert (np.diff(times_ns) <= 0).all()
+    assert times_ns.min() > 0
+
+
+def test_impossible_gate_times_still_tell_how_far_away_they_are():
+    rules = with_rydberg(max_duration_ns=1000)
+    times_ns = pulses.gate_times_ns(rules, np.array([0.5, 1.0, 2.0, 4.0]), math.pi)
+    assert np.allclose(times_ns, [6340, 3200, 1628, 844], atol=4)
+    assert pulses.gate_times_ns(rules, np.zeros(1), math.pi)[0] > 10**12
+
+
+def test_time_beyond_the_longest_pulse_is_not_free():
+    rules = with_rydberg(max_duration_ns=202)
+    assert pulses.free_time_ns(rules.rydberg) == 200
+    assert pulses.gate_time_ns(rules, 300.0, 1.0) == 200
 
 
 @settings(deadline=None, max_examples=150)
@@ -134,11 +188,37 @@ def test_atoms_too_far_apart_are_refused():
         pulses.cphase_pulse(DAD, 0.0, math.pi)
 
 
+def test_refusals_advise_what_is_true():
+    rules = with_rydberg(max_duration_ns=400)
+    with pytest.raises(DeviceLimitError) as caught:
+        pulses.cphase_pulse(rules, interaction_rad_per_us(rules, 10.0), math.pi)
+    assert str(caught.value) == (
+        "CPhase(3.1416 rad) at interaction 5.42 rad/µs needs a pulse of about 640 ns: "
+        "DigitalAnalogDevice allows pulses of at most 400 ns. Place the atoms closer "
+        "(Pasqal(layout=...)): 4.0 µm would do. If route='direct' was chosen, the default "
+        "route='swap' moves qubits together as well"
+    )
+    rules = with_rydberg(max_duration_ns=80)
+    with pytest.raises(DeviceLimitError, match=r"too slow: atoms 4\.0 µm apart would fail as well"):
+        pulses.cphase_pulse(rules, interaction_rad_per_us(rules, 5.0), math.pi)
+
+
+def test_lengths_beyond_the_longest_pulse_are_not_tried(monkeypatch):
+    tried = []
+    monkeypatch.setattr(pulses, "_solved", lambda *request: tried.append(request[-1]))
+    with pytest.raises(PulseNotFoundError, match="no pulse up to 228 ns"):
+        pulses.cphase_pulse(with_rydberg(max_duration_ns=230), 300.0, math.pi)
+    assert max(tried) == 228
+
+
 def test_a_device_on_which_nothing_works_says_so():
     """Without detuning the two return conditions and the phase cannot all be met."""
     rules = with_rydberg(max_detuning_rad_per_us=1e-9)
-    with pytest.raises(PulseNotFoundError, match=r"no pulse up to \d+ ns within the limits of Dig"):
+    with pytest.raises(
+        PulseNotFoundError, match=r"no pulse up to \d+ ns within the limits of Dig"
+    ) as caught:
         pulses.cphase_pulse(rules, 300.0, 1.0)
+    assert "This beam is too slow" in str(caught.value)
 
 
 class TestCache:
@@ -226,15 +306,32 @@ class TestCache:
         assert all(cache.get(f"key {k}") == (float(k),) for k in range(300))
         cache.close()
 
-    def test_values_of_a_full_cache_are_not_kept(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(pulse_cache, "MAX_ROWS", 3)
+    def test_a_full_cache_forgets_its_older_half(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(pulse_cache, "MAX_ROWS", 10)
+        caches = [PulseCache(tmp_path / "pulses.sqlite") for _ in range(2)]
+        for k in range(33):
+            caches[k % 2].put(f"key {k}", (1.0,))
+            caches[k % 2].close()
+        kept = [k for k in range(33) if caches[0].get(f"key {k}")]
+        caches[0].close()
+        assert kept == list(range(kept[0], 33))
+        assert 5 <= len(kept) <= 10
+
+    def test_rewriting_a_value_makes_it_new(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(pulse_cache, "MAX_ROWS", 4)
         cache = PulseCache(tmp_path / "pulses.sqlite")
-        for k in range(10):
+        for k in (0, 1, 2, 3, 0, 4):
             cache.put(f"key {k}", (1.0,))
             cache.close()
-        kept = [k for k in range(10) if cache.get(f"key {k}")]
+        assert [k for k in range(5) if cache.get(f"key {k}")] == [0, 4]
         cache.close()
-        assert kept == [0, 1, 2]
+
+    def test_pulses_of_beams_that_differ_in_the_smallest_mean_are_kept_apart(self):
+        weak = pulses.cphase_pulse(DAD, 300.0, 0.6)
+        mean = 1.2 * float((weak.pulse.rabi_rad_per_us * weak.pulse.durations_ns).sum())
+        rules = with_rydberg(min_average_rabi_rad_per_us=mean / weak.duration_ns)
+        strong = pulses.cphase_pulse(rules, 300.0, 0.6)
+        assert (strong.pulse.rabi_rad_per_us * strong.pulse.durations_ns).sum() >= mean
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     def test_a_forked_child_opens_its_own_connection(self, tmp_path):

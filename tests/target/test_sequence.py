@@ -46,6 +46,36 @@ SLOW_BEAMS = resolve(
         ),
     )
 )
+PATIENCE_NS = 240
+NARROW_BEAMS = resolve(
+    VirtualDevice(
+        name="NarrowBeams",
+        dimensions=2,
+        rydberg_level=70,
+        channel_objects=(
+            Rydberg.Local(
+                125.0,
+                62.0,
+                max_targets=1,
+                min_retarget_interval=220,
+                clock_period=4,
+                min_duration=16,
+                max_duration=PATIENCE_NS,
+                min_avg_amp=2 * math.pi * 4,
+            ),
+            Raman.Local(
+                125.0,
+                30.0,
+                max_targets=1,
+                min_retarget_interval=100,
+                clock_period=5,
+                min_duration=50,
+                max_duration=1003,
+                min_avg_amp=2 * math.pi,
+            ),
+        ),
+    )
+)
 PROGRAMS = {
     "single": programs.single,
     "bell": programs.bell,
@@ -92,7 +122,7 @@ def assert_same_samples(program, sequence):
 # The tabulated CCZ needs stronger beams than the slow ones.
 CASES = [
     pytest.param(rules, name, id=f"{rules.name}-{name}")
-    for rules in (DAD, MOCK, SLOW_BEAMS)
+    for rules in (DAD, MOCK, SLOW_BEAMS, NARROW_BEAMS)
     for name in PROGRAMS
     if (rules, name) != (SLOW_BEAMS, "ccz")
 ]
@@ -125,18 +155,32 @@ def test_the_abstract_representation_round_trips(name):
 @settings(deadline=None, max_examples=30)
 @given(st.data())
 def test_random_programs_are_played_as_written(data):
-    rules = data.draw(st.sampled_from([DAD, MOCK, SLOW_BEAMS]))
+    rules = data.draw(st.sampled_from([DAD, MOCK, SLOW_BEAMS, NARROW_BEAMS]))
     n_atoms = data.draw(st.integers(2, 4))
     builder = programs.Builder(rules, programs.line_um(n_atoms, 4.5))
     for _ in range(data.draw(st.integers(1, 8))):
         atoms = data.draw(st.permutations(range(n_atoms)))
+        builder.ready_ns[atoms[0]] += data.draw(st.sampled_from([0, 0, 1, 7, 100, 1000, 10_000]))
         if data.draw(st.booleans()):
             builder.u3(atoms[0], data.draw(st.floats(0.01, math.pi)), 0.3, -0.2)
         else:
             near = [a for a in range(n_atoms) if abs(a - atoms[0]) == 1]
-            builder.cphases(atoms[0], [(a, 1.0) for a in near])
+            theta = data.draw(st.sampled_from([math.pi, 1.0, -0.4]))
+            builder.cphases(atoms[0], [(a, theta) for a in near])
     program = builder.program()
     assert_same_samples(program, to_sequence(program))
+
+
+@pytest.mark.parametrize("wait_ns", [240, 244, 252, 256, 260, 480, 484, 496, 10_000])
+def test_waits_longer_than_the_longest_instruction_are_split(wait_ns):
+    program = programs.bell(NARROW_BEAMS)
+    gap_ns = 20 * wait_ns
+    later = [Slot(s.beam, s.atom, s.start_ns + gap_ns, s.pulse) for s in program.slots]
+    slots = (*program.slots, *later)
+    twice = changed(program, slots=slots, duration_ns=program.duration_ns + gap_ns)
+    assert_same_samples(twice, to_sequence(twice))
+    idle = changed(program, slots=(), duration_ns=wait_ns)
+    assert to_sequence(idle).get_duration() == wait_ns
 
 
 def test_layouts_round_coordinates_before_pulses_are_solved():

@@ -1,5 +1,6 @@
 """The solver against propagators that share no code with it."""
 
+import dataclasses
 import math
 import os
 import subprocess
@@ -76,7 +77,7 @@ def test_residuals_reach_the_last_digits(distance_um, theta):
     found = solver.solve(v, theta, 220, BEAM)
     x = np.array([*found.rabi_rad_per_us, *found.detuning_rad_per_us])
     middle_us = (found.duration_ns - 2 * found.edge_ns) * 1e-3
-    problem = np.array([v, theta, found.edge_ns * 1e-3, middle_us, 1.0, 1.0])
+    problem = np.array([v, theta, found.edge_ns * 1e-3, middle_us, 1.0, 1.0, 0.0])
     linear = np.empty((3, 5))
     palindrome.linearise(x, problem, np.empty((16, 3)), linear)
     assert np.abs(linear[:2, 4]).max() <= 1e-12
@@ -90,7 +91,7 @@ def test_the_closed_form_cz_is_a_solution(turns):
     v = 2 * math.pi * turns / duration_us
     detuning = v / (2 * turns**2)
     rabi = 2 * math.pi / duration_us * math.sqrt(1 - 1 / (4 * turns**2))
-    problem = np.array([v, math.pi, 0.05, 0.1, 1e3, 1e3])
+    problem = np.array([v, math.pi, 0.05, 0.1, 1e3, 1e3, 0.0])
     linear = np.empty((3, 5))
     x = np.array([rabi, rabi, detuning, detuning])
     palindrome.linearise(x, problem, np.empty((16, 3)), linear)
@@ -99,7 +100,7 @@ def test_the_closed_form_cz_is_a_solution(turns):
 
 def test_the_jacobian_matches_differences():
     rng = np.random.default_rng(1)
-    problem = np.array([300.0, 1.0, 0.048, 0.124, 1.0, 1.0])
+    problem = np.array([300.0, 1.0, 0.048, 0.124, 1.0, 1.0, 0.0])
     x = np.array([30.0, 50.0, -20.0, 35.0])
     linear, shifted, work = np.empty((3, 5)), np.empty((3, 5)), np.empty((16, 3))
     for _ in range(20):
@@ -146,6 +147,31 @@ def test_the_same_question_has_the_same_answer():
 def test_too_short_a_pulse_has_no_solution():
     """At 10 µm V is 5.4 rad/µs: 220 ns cannot make a phase of π."""
     assert solver.solve(interaction(10.0), math.pi, 220, BEAM) is None
+
+
+@settings(deadline=None, max_examples=40)
+@given(distances_um, angles_rad, st.floats(0.1, 5.0))
+def test_the_mean_rabi_frequency_is_at_least_the_smallest(distance_um, theta, mean_mhz):
+    mean = 2 * math.pi * mean_mhz
+    beam = dataclasses.replace(BEAM, min_average_rabi_rad_per_us=mean)
+    rules = dataclasses.replace(RULES, rydberg=beam)
+    v = interaction(distance_um)
+    first_ns = gate_time_ns(rules, v, theta)
+    tries = (solver.solve(v, theta, first_ns + 4 * k, beam) for k in range(64))
+    found = next(segments for segments in tries if segments is not None)
+    pieces = pieces_of(found)
+    assert sum(rabi * t for rabi, _, t in pieces) / found.duration_ns >= mean
+    a, r0 = column(pieces, 0.0)
+    b, r1 = column(pieces, v)
+    assert max(abs(r0), abs(r1)) <= 1e-10
+    assert abs(np.angle(b / a * np.exp(-1j * theta))) <= 1e-10
+    assert max(found.rabi_rad_per_us) <= beam.max_rabi_rad_per_us
+
+
+def test_without_a_smallest_mean_the_edges_are_pi_pulses():
+    assert solver.edge_lengths_ns(1000, BEAM)[0] == (48,)
+    beam = dataclasses.replace(BEAM, min_average_rabi_rad_per_us=2 * math.pi * 2.9)
+    assert solver.edge_lengths_ns(1000, beam)[0] == (148,)  # 3π each: 3 turns in 1 µs
 
 
 def test_without_numba_the_same_code_gives_the_same_pulse():
