@@ -8,13 +8,14 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, overload
 
 from cudaq_target.coupler.control import ControlServer
 from cudaq_target.coupler.dispatch import RPC_INCREMENT, Dispatcher, Function
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import FrameTooLongError
 from cudaq_target.coupler.link_errors import ServerFailedError
+from cudaq_target.coupler.security import check_bind
 from cudaq_target.coupler.sessions import DuplicateWindow, Session
 from cudaq_target.coupler.transports.interface import TransportOptions
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
     from cudaq_target.coupler.dispatch import Ticket
     from cudaq_target.coupler.machine import Machine
+    from cudaq_target.coupler.native_server import NativeServer
     from cudaq_target.coupler.security import ServerSecurity
+    from cudaq_target.coupler.shm import Dispatcher as NativeDispatcher
     from cudaq_target.coupler.transports.interface import Port
 
 _LOG = logging.getLogger(__name__)
@@ -38,10 +41,53 @@ _PENDING_S: Final = 0.001
 _TEND_NS: Final = 20_000_000
 
 
+class CounterSet(Protocol):
+    """Counters by name."""
+
+    def as_dict(self) -> dict[str, int]:
+        """All of them."""
+
+
+class Answerer(Protocol):
+    """What a server needs of a dispatcher; see `dispatch.Dispatcher`."""
+
+    @property
+    def slot_bytes(self) -> int:
+        """Longest answer (bytes)."""
+
+    @property
+    def counters(self) -> CounterSet:
+        """What it met so far."""
+
+    @property
+    def n_pending(self) -> int:
+        """Requests whose handlers answer later."""
+
+    def dispatch_into(
+        self,
+        session: Session,
+        frame: memoryview,
+        n_bytes: int,
+        answer: memoryview,
+        *,
+        exact: bool = True,
+    ) -> int:
+        """Serve one frame."""
+
+    def finish(self, ticket: Ticket, status: int, result: Buffer = b"") -> bytes | None:
+        """Answer a pending request."""
+
+    def tend(self) -> list[tuple[Session, bytes]]:
+        """Do what is due besides requests."""
+
+    def shutdown(self) -> list[tuple[Session, bytes]]:
+        """Cancel what is pending."""
+
+
 class Server:
     """Serves until it is closed; a context manager."""
 
-    def __init__(self, dispatcher: Dispatcher, port: Port, n_slots: int) -> None:
+    def __init__(self, dispatcher: Answerer, port: Port, n_slots: int) -> None:
         """Start the thread.
 
         Args:
@@ -202,18 +248,35 @@ class Server:
         return session
 
 
+@overload
 def serve(
     what: Dispatcher | Iterable[Function] | Machine,
     endpoint: str | Endpoint,
     *,
     security: ServerSecurity | None = None,
     options: TransportOptions | None = None,
-) -> Server:
+) -> Server: ...
+@overload
+def serve(
+    what: NativeDispatcher,
+    endpoint: str | Endpoint,
+    *,
+    security: ServerSecurity | None = None,
+    options: TransportOptions | None = None,
+) -> Server | NativeServer: ...
+def serve(
+    what: Dispatcher | Iterable[Function] | Machine | NativeDispatcher,
+    endpoint: str | Endpoint,
+    *,
+    security: ServerSecurity | None = None,
+    options: TransportOptions | None = None,
+) -> Server | NativeServer:
     """Serve functions or a machine at an endpoint, from a thread of this process.
 
     Args:
-        what: A function table, a dispatcher that nobody else uses, or a machine, which is then
-            driven by a `control_client.ControlClient`.
+        what: A function table, a dispatcher that nobody else uses (the native one runs compiled
+            functions without the interpreter), or a machine, which is then driven by a
+            `control_client.ControlClient`.
         endpoint: `shm://name`, `ipc://path`, `tcp://host:port` or `udp://host:port`; port 0
             takes a free one.
         security: Keys and allow-list; required where other machines can connect.
@@ -226,7 +289,27 @@ def serve(
     """
     place = parse_endpoint(endpoint) if isinstance(endpoint, str) else endpoint
     chosen = options or TransportOptions()
+    if not isinstance(what, Dispatcher | Iterable):
+        from cudaq_target.coupler.shm import Dispatcher as Native  # noqa: PLC0415 - compiled
+
+        if isinstance(what, Native):
+            return _serve_native(what, place, chosen, security)
     return Server(_dispatcher(what, chosen), _port(place, chosen, security), chosen.n_slots)
+
+
+def _serve_native(
+    dispatcher: NativeDispatcher,
+    place: Endpoint,
+    options: TransportOptions,
+    security: ServerSecurity | None,
+) -> Server | NativeServer:
+    from cudaq_target.coupler.native_server import NativeServer, NativeTable  # noqa: PLC0415
+
+    if place.scheme is Scheme.SHM:
+        check_bind(place, security)
+        return NativeServer(dispatcher, place, options)
+    table = NativeTable(dispatcher, options.slot_bytes)
+    return Server(table, _port(place, options, security), options.n_slots)
 
 
 def _dispatcher(
@@ -243,13 +326,11 @@ def _dispatcher(
 
 def _port(place: Endpoint, options: TransportOptions, security: ServerSecurity | None) -> Port:
     if place.scheme is Scheme.UDP:
-        from cudaq_target.coupler.security import check_bind  # noqa: PLC0415
         from cudaq_target.coupler.transports.udp import UdpPort  # noqa: PLC0415 - one transport
 
         check_bind(place, security)
         return UdpPort(place, options)
     if place.scheme is Scheme.SHM:
-        from cudaq_target.coupler.security import check_bind  # noqa: PLC0415
         from cudaq_target.coupler.transports.shared_memory import ShmPort  # noqa: PLC0415
 
         check_bind(place, security)

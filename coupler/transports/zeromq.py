@@ -52,10 +52,19 @@ _FAILED_HANDSHAKE: Final = (
 )
 
 
+def _high_water_mark(options: TransportOptions) -> int:
+    """Messages per queue: a backstop, as windows rule among well-behaved ends.
+
+    ZeroMQ looks once per millisecond whether a full queue was emptied, and says so when half of it
+    was; a mark near the window would refuse what fits. A reader whose queue is full hears no
+    heartbeats either, and would be taken for dead.
+    """
+    return 4 * options.n_slots + 256
+
+
 def _set_common(socket: zmq.Socket[bytes], options: TransportOptions) -> None:
-    # A full queue opens again when it is half empty: twice the window, so that the window rules.
-    socket.setsockopt(zmq.SNDHWM, 2 * options.n_slots)
-    socket.setsockopt(zmq.RCVHWM, 2 * options.n_slots)
+    socket.setsockopt(zmq.SNDHWM, _high_water_mark(options))
+    socket.setsockopt(zmq.RCVHWM, _high_water_mark(options))
     socket.setsockopt(zmq.MAXMSGSIZE, options.slot_bytes)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.HEARTBEAT_IVL, options.heartbeat_interval_ms)

@@ -98,7 +98,7 @@ def client_that_hangs(endpoint, ready):
         time.sleep(60.0)
 
 
-@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+@pytest.mark.parametrize("transport", ["shm", "ipc", "tcp"])
 def test_row_18_a_killed_client_leaves_no_trace(tmp_path, transport):
     context = multiprocessing.get_context("spawn")
     with ServerProcess(endpoint_of(transport, tmp_path), "plain") as server:
