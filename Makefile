@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | clean; the first two install what they need into .venv, once.
+# make demo | test | lint | sanitize | bench | clean; the first two install what they need into .venv, once.
 PYTHON ?= python3
 BENCHMARK ?= compile
 BIN := .venv/bin
@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.installed-bench
 RECIPE := pyproject.toml CMakeLists.txt .ci/install.py $(wildcard coupler/native/*)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint sanitize bench clean
 
 demo: $(INSTALLED)
 	@$(BIN)/cudaq-target demo
@@ -24,6 +24,10 @@ lint: $(INSTALLED)
 	  echo "== $$check"; $(BIN)/$$check || status=1; \
 	done; \
 	exit $$status
+
+# The native rings and dispatcher under ASan, UBSan and TSan; `make test` runs them, too.
+sanitize: $(INSTALLED)
+	@$(BIN)/python -m pytest -q tests/coupler/test_ring_native.py
 
 bench: $(BENCH_INSTALLED)
 	@$(BIN)/cudaq-target bench $(BENCHMARK)

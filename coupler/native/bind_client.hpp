@@ -53,10 +53,16 @@ public:
         if (!number) {
             raise("CallTimeoutError", name_, function, timeout_ns);
         }
+        // Until the answer is here, every way out of this function gives the request up.
+        struct Abandon {
+            ~Abandon() { until = end; }
+            std::uint64_t& until;
+            std::uint64_t end;
+        } abandon{abandoned_until_, client_.next_number()};
         if (!await([this] { return has_wanted_answer(); }, until_ns)) {
-            abandoned_until_ = client_.next_number();
             raise("CallTimeoutError", name_, function, timeout_ns);
         }
+        abandon.end = 0;
         return take();
     }
 

@@ -23,11 +23,7 @@ public:
     Service& operator=(const Service&) = delete;
     ~Service() {
         if (thread_.joinable()) {
-            if (getpid() != pid_) {
-                thread_.detach();  // after a fork the thread exists in the parent alone
-            } else {
-                stop(Stop::kCancel);
-            }
+            stop(Stop::kCancel);
         }
     }
 
@@ -55,6 +51,10 @@ public:
     }
 
     void stop(Stop how) noexcept {
+        if (thread_.joinable() && getpid() != pid_) {
+            thread_.detach();  // after a fork the thread exists in the parent alone
+            return;
+        }
         // Pairs with the load in `stop_requested`; sequentially consistent, as `Doorbell` demands.
         stop_.store(how, std::memory_order_seq_cst);
         server_.ring().consumer_bell().ring();

@@ -1,4 +1,4 @@
-"""The ring's C++ under the sanitizers, which see races that a run alone seldom shows."""
+"""The native rings and dispatcher under the sanitizers, which see what a run alone seldom shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).with_name("ring_stress.cpp")
+SOURCES = sorted(Path(__file__).parent.glob("*_stress.cpp"))
 COMPILER = shlex.split(os.environ.get("CXX", "c++"))
 # GCC warns that its thread sanitizer ignores fences; the ring has one, where no second side exists.
 FLAGS = ["-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-tsan", "-pthread"]
@@ -22,13 +22,14 @@ def build(source: Path, program: Path, sanitizers: str) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize("sanitizers", ["thread", "address,undefined"])
-def test_two_threads_under_a_sanitizer(sanitizers: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_two_threads_under_a_sanitizer(source: Path, sanitizers: str, tmp_path: Path) -> None:
     empty = tmp_path / "empty.cpp"
     empty.write_text("int main() {}\n")
     if build(empty, tmp_path / "empty", sanitizers).returncode != 0:
         pytest.skip(f"{COMPILER[0]} has no sanitizer {sanitizers} here")
-    program = tmp_path / "ring_stress"
-    built = build(SOURCE, program, sanitizers)
+    program = tmp_path / source.stem
+    built = build(source, program, sanitizers)
     assert built.returncode == 0, built.stderr
     done = subprocess.run([str(program)], check=False, capture_output=True, text=True)
     if UNAVAILABLE in done.stderr:

@@ -1,4 +1,4 @@
-"""The committed type stub says what the compiled module says."""
+"""The committed type stubs say what the compiled modules say."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-STUB = Path(__file__).parents[2] / "coupler" / "_ring.pyi"
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "coupler"
 
 
-def test_stub_is_current(tmp_path: Path) -> None:
-    made = tmp_path / "_ring.pyi"
-    module = "cudaq_target.coupler._ring"
+@pytest.mark.parametrize("name", ["_bench", "_native", "_ring"])
+def test_stub_is_current(name: str, tmp_path: Path) -> None:
+    made = tmp_path / f"{name}.pyi"
+    module = f"cudaq_target.coupler.{name}"
     command = [sys.executable, "-m", "nanobind.stubgen", "-q", "-m", module, "-o", str(made)]
     subprocess.run(command, check=True)
-    hint = f"run: python -m nanobind.stubgen -m {module} -o coupler/_ring.pyi"
-    assert made.read_text() == STUB.read_text(), hint
+    hint = f"run: python -m nanobind.stubgen -m {module} -o coupler/{name}.pyi"
+    assert made.read_text() == (FOLDER / f"{name}.pyi").read_text(), hint

@@ -33,7 +33,7 @@ from cudaq_target.coupler.shm import (
 )
 
 _numbers = count()
-pytestmark = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="segments are files on Linux")  # noqa: S108
+pytestmark = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="segments are files on Linux")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def name() -> str:
 
 
 def file_of(name: str) -> Path:
-    return Path("/dev/shm") / f"cudaq-target-{name}"  # noqa: S108
+    return Path("/dev/shm") / f"cudaq-target-{name}"
 
 
 def dead_owner(name: str) -> int:
@@ -221,7 +221,7 @@ def test_impossible_geometries_are_refused(name: str, n_slots: int, rx: int, tx:
 
 
 def test_want_of_memory_is_an_error_and_no_crash(name: str) -> None:
-    free = os.statvfs("/dev/shm")  # noqa: S108
+    free = os.statvfs("/dev/shm")
     slot = 2**28
     n_slots = free.f_bavail * free.f_frsize // slot + 8
     if n_slots * slot > 2**40:
