@@ -7,10 +7,12 @@ may end the process runs in a process of its own.
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 
 import cudaq
 import numpy as np
@@ -23,6 +25,8 @@ from cudaq_target.errors import OptionError
 from cudaq_target.launch import redirect
 
 pytestmark = pytest.mark.usefixtures("stock_target")
+
+ANGLE = 0.25
 
 PRELUDE = """
 import cudaq
@@ -348,3 +352,103 @@ def test_the_broadcast_rules_are_where_we_take_them_from():
 
     assert getattr(utils, "__isBroadcast")(plus, [1, 2])
     assert getattr(utils, "__createArgumentSet")([1, 2]) == [(1,), (2,)]
+
+
+RUNTIME = "cudaq.mlir._mlir_libs._quakeDialects"
+PRIVATE = {
+    "cudaq": "PyKernel PyKernelDecorator cudaq_runtime ptsbe",
+    "cudaq._experimental": "CompileTarget CustomTarget set_compile_target set_runtime_endpoint",
+    "cudaq._experimental.runtime_endpoint": "CompiledModule KernelArgs",
+    "cudaq.dynamics.evolution": "evolve evolve_async",
+    "cudaq.kernel.kernel_builder": "PyKernel",
+    "cudaq.kernel.kernel_decorator": "PyKernelDecorator isa_kernel_decorator mk_decorator",
+    "cudaq.kernel.utils": "globalRegisteredOperations globalRegisteredTypes",
+    "cudaq.mlir.dialects.cc": "StructType",
+    "cudaq.runtime.observe": "observe observe_async",
+    "cudaq.runtime.ptsbe": "sample sample_async",
+    "cudaq.runtime.run": "run run_async",
+    "cudaq.runtime.sample": "sample sample_async _detail_check_conditionals_on_measure",
+    "cudaq.runtime.state": "get_state get_state_async",
+    "cudaq.runtime.utils": "__isBroadcast __createArgumentSet",
+    f"{RUNTIME}.cudaq_runtime": (
+        "__version__ initialize_cudaq launch_dem launch_observe launch_sample "
+        "register_set_target_callback set_noise set_random_seed set_target unset_noise "
+        "unregister_set_target_callback"
+    ),
+}
+
+
+@pytest.mark.parametrize("module", PRIVATE)
+def test_names_that_cudaq_does_not_document(module):
+    """Every name that this package takes past the public ones; see also the tests above."""
+    holder = importlib.import_module(module)
+    assert [name for name in PRIVATE[module].split() if not hasattr(holder, name)] == []
+
+
+def test_attributes_of_kernels():
+    wanted = (
+        "astModule formal_arity location name process_call_arguments qkeModule "
+        "resolve_captured_arguments return_type uniqName"
+    )
+    assert [name for name in wanted.split() if not hasattr(plus, name)] == []
+    assert (plus.formal_arity(), plus.name, plus.return_type) == (1, "plus", None)
+    assert plus.uniqName.startswith("plus..0x")
+    assert plus.process_call_arguments(3) == [3]
+    assert list(plus.resolve_captured_arguments()) == []
+    file, line = plus.location
+    assert (str(file), line) == (__file__, plus.kernelFunction.__code__.co_firstlineno)
+
+
+def test_attributes_of_built_kernels():
+    from cudaq.kernel.kernel_decorator import isa_kernel_decorator, mk_decorator
+
+    built = cudaq.make_kernel()
+    built.qalloc(1)
+    assert not isa_kernel_decorator(built)
+    decorator = mk_decorator(built)
+    assert isa_kernel_decorator(decorator)
+    assert decorator.uniqName in str(built.qkeModule)
+
+
+def test_registries_of_operations_and_classes():
+    from cudaq.kernel.utils import globalRegisteredOperations, globalRegisteredTypes
+    from cudaq.mlir.dialects import cc
+
+    cudaq.register_operation("contract_gate", np.eye(2))
+    assert "contract_gate" in globalRegisteredOperations
+    assert not globalRegisteredTypes.isRegisteredClass("NoSuchClass")
+    assert callable(globalRegisteredTypes.getClassAttributes)
+    assert callable(cc.StructType.isinstance)
+    assert callable(cc.StructType.getName)
+
+
+def test_kernels_as_arguments_arrive_with_what_they_captured():
+    @cudaq.kernel
+    def applies(block: Callable[[cudaq.qview], None]):
+        q = cudaq.qvector(1)
+        block(q)
+
+    @cudaq.kernel
+    def turned(q: cudaq.qview):
+        rx(ANGLE, q[0])
+
+    (argument,) = applies.process_call_arguments(turned)
+    assert argument.decorator.name == "turned"
+    assert list(argument.resolved) == [ANGLE]
+
+
+def test_a_change_of_target_clears_the_noise_model():
+    noise = cudaq.NoiseModel()
+    noise.add_all_qubit_channel("h", cudaq.PhaseFlipChannel(1.0))
+    cudaq.set_target("density-matrix-cpu")
+    cudaq.cudaq_runtime.set_noise(noise)
+    cudaq.set_target("qpp-cpu")
+    cudaq.set_target("density-matrix-cpu")
+
+    @cudaq.kernel
+    def twice():
+        q = cudaq.qubit()
+        h(q)
+        h(q)
+
+    assert dict(cudaq.sample(twice, shots_count=20).items()) == {"0": 20}
