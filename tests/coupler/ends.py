@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,7 @@ class ServerProcess:
         self.process.wait()
 
     def freeze(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process.pid)
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
@@ -144,6 +145,20 @@ class ServerProcess:
         if self.endpoint.startswith("shm://"):  # what a killed server left
             name = self.endpoint.removeprefix("shm://")
             Path(f"/dev/shm/cudaq-target-{name}").unlink(missing_ok=True)
+
+
+def freeze(pid: int) -> None:
+    """Stop a process, and wait until none of its threads runs."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    until = time.monotonic() + 5.0
+    while time.monotonic() < until:
+        states = [
+            (one / "stat").read_text().rpartition(")")[2].split()[0] for one in threads.iterdir()
+        ]
+        if set(states) == {"T"}:
+            return
+        time.sleep(0.001)
 
 
 def rss_bytes(pid: int | None = None) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import time
 import zlib
 
@@ -13,7 +15,7 @@ from cudaq_target.coupler.link import Missing, connect
 from cudaq_target.coupler.link_errors import LinkBusyError, LinkError, LinkLostError
 from cudaq_target.coupler.shot_link import ShotPublisher
 from cudaq_target.coupler.shot_sender import FullPolicy, ShotSender
-from tests.coupler.ends import OPTIONS, TRANSPORTS, ServerProcess, endpoint_of, rss_bytes
+from tests.coupler.ends import OPTIONS, TRANSPORTS, ServerProcess, endpoint_of, freeze, rss_bytes
 
 # A loss shows within the heartbeat's timeout, and one look around; tests never assert a time, so
 # they wait as long as a slow machine may need.
@@ -157,6 +159,8 @@ def test_row_19_a_frozen_client_goes_on_where_it_was(tmp_path, transport):
         client.start()
         assert progress.wait(PATIENCE_S)
         freeze(client.pid)
+        time.sleep(0.6)  # twice the heartbeat's timeout
+        os.kill(client.pid, signal.SIGCONT)
         client.join(PATIENCE_S)
         if client.is_alive():
             client.kill()
@@ -166,15 +170,6 @@ def test_row_19_a_frozen_client_goes_on_where_it_was(tmp_path, transport):
     (stream,) = seen["streams"]
     assert (stream["n_delivered"], stream["n_missing"]) == (n_shots, 0)
     assert seen["checksum"] == zlib.crc32(rows_from(0, n_shots).tobytes())
-
-
-def freeze(pid, seconds=1.0):
-    import os
-    import signal
-
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(seconds)
-    os.kill(pid, signal.SIGCONT)
 
 
 def slow_stream(place, n_shots):
