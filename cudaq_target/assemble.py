@@ -111,6 +111,7 @@ def assemble(
         frames_rad=frames_rad,
         atom_of_qubit=native.wire_of_qubit,
         global_phase_rad=frames.global_phase,
+        traps=placement.traps,
     )
 
 

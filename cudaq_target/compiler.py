@@ -17,9 +17,9 @@ from cudaq_target.assemble import assemble
 from cudaq_target.ccz import ccz_pulses
 from cudaq_target.errors import DeviceLimitError
 from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, Rz
-from cudaq_target.place import place
+from cudaq_target.place import check_size, place
 from cudaq_target.pulses import cphase_pulse, gate_time_ns, pi_pulse, raman_pulse
-from cudaq_target.route import find_swaps, insert_swaps
+from cudaq_target.route import check_reach, find_swaps, insert_swaps, ops_on_atoms
 from cudaq_target.schedule import Durations, retime, schedule
 from cudaq_target.signs import apply_flips, choose_flips
 from cudaq_target.units import TWO_PI
@@ -27,15 +27,14 @@ from cudaq_target.units import TWO_PI
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from cudaq_target.assemble import GatePulses
+    from cudaq_target.ccz import CczPulses
     from cudaq_target.circuit import Circuit
     from cudaq_target.device import DeviceRules
     from cudaq_target.place import Placement
     from cudaq_target.route import Swap
     from cudaq_target.schedule import Schedule
+    from cudaq_target.sites import Sites
     from cudaq_target.timeline import Pulse, PulseProgram
 
 _MAX_PLANS = 128
@@ -49,6 +48,8 @@ _FREE_INFIDELITY = 0.01
 # signs of equal pulse time the one with more slack is less sensitive.
 _SLACK_WEIGHT = 0.02
 _MAX_NEEDED_NS = 1000.0
+# Added to the time of a pulse that the device cannot play; more than any program lasts.
+_TOO_LONG_NS = 1e9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +58,8 @@ class Plan:
 
     Attributes:
         placement: Where the atoms stand.
+        expanded: Positions of the CCZs that lie on no usable triangle and become CPhases; in
+            the circuit on wires, then in what it has become, and so on.
         swaps: SWAPs that routing inserts.
         structure: Pulses of the circuit on atoms, after SWAPs: what of which atoms, in order.
         order: The schedule whose order is kept.
@@ -64,6 +67,7 @@ class Plan:
     """
 
     placement: Placement
+    expanded: tuple[frozenset[int], ...]
     swaps: tuple[Swap, ...]
     structure: Hashable
     order: Schedule
@@ -117,7 +121,7 @@ class Plans:
 def lower(
     circuit: Circuit,
     rules: DeviceRules,
-    layout: NDArray[np.float64] | None = None,
+    layout: Sites | None = None,
     route: str = "swap",
     plans: Plans | None = None,
 ) -> Lowered:
@@ -126,7 +130,7 @@ def lower(
     Args:
         circuit: The user's kernel with arguments applied.
         rules: The device.
-        layout: Sites to use (µm), shape (n_sites, 2 or 3), or None for the default patch.
+        layout: Sites to use, or None to choose them; see `place.place`.
         route: "swap" or "direct", see `route.find_swaps`.
         plans: Plans to re-use and to add to, all for this device, layout and route; None plans
             this circuit by itself.
@@ -139,25 +143,30 @@ def lower(
         OptionError: Unusable layout or route.
         UnsupportedKernelError: A gate that cannot be lowered.
     """
+    check_size(circuit.n_qubits, rules)
     native = native_stage.lower(circuit, ccz=True)
-    candidates: list[Lowered | None] = []
+    variants = [native]
     if any(isinstance(op, CCZ) for op in native.ops):
-        candidates.append(_lower_native(native, rules, layout, route, plans))
-        native = native_stage.lower(circuit, ccz=False)
-    candidates.append(_lower_native(native, rules, layout, route, plans))
-    # Only a circuit with a CCZ off all usable triangles yields None, so one is always left.
-    possible = [found for found in candidates if found is not None]
-    return min(possible, key=lambda found: found.timeline.duration_ns)
+        variants.append(native_stage.lower(circuit, ccz=False))
+    found: list[Lowered] = []
+    for variant in variants:
+        try:
+            found.append(_lower_native(variant, rules, layout, route, plans))
+        except DeviceLimitError:
+            # The variant in pairs comes last; where it fails too, there is no program.
+            if variant is variants[-1] and not found:
+                raise
+    return min(found, key=lambda lowered: lowered.timeline.duration_ns)
 
 
 def _lower_native(
     native: NativeCircuit,
     rules: DeviceRules,
-    layout: NDArray[np.float64] | None,
+    layout: Sites | None,
     route: str,
     plans: Plans | None,
-) -> Lowered | None:
-    """Lower with a known plan if a good one is there; None when a CCZ lies on no triangle."""
+) -> Lowered:
+    """Lower with a known plan if a good one is there."""
     if plans is None:
         return _plan_and_lower(native, rules, layout, route)
     skeleton = native_stage.skeleton(native)
@@ -166,8 +175,6 @@ def _lower_native(
     if plan is not None and known is not None and _is_worth_keeping(known, plan):
         return known
     fresh = _plan_and_lower(native, rules, layout, route)
-    if fresh is None:
-        return known
     plans.put(skeleton, fresh.plan)
     return fresh
 
@@ -191,6 +198,8 @@ def realise(native: NativeCircuit, plan: Plan, rules: DeviceRules) -> Lowered | 
         The program, or None when this circuit needs a plan of its own: an angle happens to merge a
         pulse away, or needs a longer pulse than these sites allow.
     """
+    for positions in plan.expanded:
+        native = native_stage.expand_ccz(native, positions)
     on_atoms = _on_atoms(native, plan.swaps, plan.placement, rules)
     if _structure(on_atoms) != plan.structure:
         return None
@@ -205,18 +214,48 @@ def realise(native: NativeCircuit, plan: Plan, rules: DeviceRules) -> Lowered | 
 
 
 def _plan_and_lower(
-    native: NativeCircuit, rules: DeviceRules, layout: NDArray[np.float64] | None, route: str
-) -> Lowered | None:
-    """Lower a circuit by itself; None when a CCZ lies on no usable triangle."""
-    placement = place(native, rules, layout)
-    swaps = find_swaps(native, placement, rules, route)
+    native: NativeCircuit, rules: DeviceRules, layout: Sites | None, route: str
+) -> Lowered:
+    """Lower a circuit by itself."""
+    placement = place(native, rules, layout, route)
+    expanded: list[frozenset[int]] = []
+    while True:
+        swaps = find_swaps(native, placement, rules, route)
+        off_triangles = _off_triangles(native, swaps, placement, rules)
+        if not off_triangles:
+            break
+        # Their CPhases may need SWAPs, and those may take other CCZs off their triangles.
+        expanded.append(off_triangles)
+        native = native_stage.expand_ccz(native, off_triangles)
     on_atoms = _on_atoms(native, swaps, placement, rules)
+    check_reach(on_atoms, placement, rules, route)
     pulses = _pulses(on_atoms, placement, rules)
-    if pulses is None:
-        return None
+    assert pulses is not None, "every CCZ that is left lies on a triangle"
     timed = schedule(on_atoms, pulses.durations, rules)
-    plan = Plan(placement, swaps, _structure(on_atoms), timed, pulses.infidelity)
+    plan = Plan(placement, tuple(expanded), swaps, _structure(on_atoms), timed, pulses.infidelity)
     return _finish(on_atoms, plan, timed, pulses, rules)
+
+
+def _off_triangles(
+    native: NativeCircuit, swaps: tuple[Swap, ...], placement: Placement, rules: DeviceRules
+) -> frozenset[int]:
+    """Positions of the CCZs whose atoms form no usable triangle when their turn comes."""
+    ops, _ = ops_on_atoms(native, swaps)
+    return frozenset(
+        position
+        for position, op in enumerate(ops)
+        if isinstance(op, CCZ) and _triangle(op, placement, rules) is None
+    )
+
+
+def _triangle(op: CCZ, placement: Placement, rules: DeviceRules) -> CczPulses | None:
+    # One order for a triangle, so that all stages ask for the same pulses.
+    a, b, c = sorted((op.a, op.b, op.c))
+    interactions = placement.interactions_rad_per_us
+    return ccz_pulses(
+        rules,
+        (float(interactions[a, b]), float(interactions[a, c]), float(interactions[b, c])),
+    )
 
 
 def _on_atoms(
@@ -229,9 +268,10 @@ def _on_atoms(
     def cost_ns(a: int, b: int, theta: float) -> float:
         interaction = float(interactions[a, b])
         needed_ns = 1e3 * (-theta % TWO_PI) / interaction
-        return gate_time_ns(rules, interaction, theta) + _SLACK_WEIGHT * min(
-            needed_ns, _MAX_NEEDED_NS
-        )
+        time_ns = gate_time_ns(rules, interaction, theta)
+        if time_ns > rules.rydberg.max_duration_ns:
+            return time_ns + _TOO_LONG_NS
+        return time_ns + _SLACK_WEIGHT * min(needed_ns, _MAX_NEEDED_NS)
 
     return apply_flips(routed, choose_flips(routed, cost_ns))
 
@@ -273,14 +313,7 @@ def _pulses(native: NativeCircuit, placement: Placement, rules: DeviceRules) -> 
             gate_ns.append((target.duration_ns, 0, 0))
             fidelity *= max(0.0, 1.0 - target.infidelity)
         elif isinstance(op, CCZ):
-            triangle = ccz_pulses(
-                rules,
-                (
-                    float(interactions[op.a, op.b]),
-                    float(interactions[op.a, op.c]),
-                    float(interactions[op.b, op.c]),
-                ),
-            )
+            triangle = _triangle(op, placement, rules)
             if triangle is None:
                 return None
             gates.append(triangle)

@@ -12,6 +12,7 @@ from cudaq_target.units import rad_per_us_from_mhz
 
 if TYPE_CHECKING:
     from pulser.devices import Device, VirtualDevice
+    from pulser.register.register_layout import RegisterLayout
 
     PulserDevice: TypeAlias = Device | VirtualDevice
 
@@ -73,6 +74,8 @@ class DeviceRules:
         requires_layout: A trap layout must be given with the register.
         rydberg: The local Rydberg channel.
         raman: The local Raman channel.
+        calibrated_layouts: The only `pulser` trap layouts that the device accepts, or None where
+            it accepts new ones.
     """
 
     name: str
@@ -85,6 +88,7 @@ class DeviceRules:
     requires_layout: bool
     rydberg: BeamRules
     raman: BeamRules
+    calibrated_layouts: tuple[RegisterLayout, ...] | None = None
 
 
 def resolve(device: object = DEFAULT_DEVICE) -> DeviceRules:
@@ -193,6 +197,12 @@ def rules(device: PulserDevice) -> DeviceRules:
         requires_layout=bool(device.requires_layout),
         rydberg=rydberg,
         raman=raman,
+        # Virtual devices have neither attribute: they are not built, so nothing is calibrated.
+        calibrated_layouts=(
+            None
+            if getattr(device, "accepts_new_layouts", True)
+            else tuple(device.calibrated_register_layouts.values())
+        ),
     )
 
 

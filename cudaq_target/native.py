@@ -15,12 +15,13 @@ from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, NativeOp, Rz
 from cudaq_target.synthesis.blocks import consolidate
 from cudaq_target.synthesis.cnot_networks import with_shorter_networks
 from cudaq_target.synthesis.merge import Local, Merger, Pair, Triple, WireOp
+from cudaq_target.synthesis.multi_control import MultiControl
 from cudaq_target.synthesis.one_qubit import ZERO_TOLERANCE, euler_angles, multiply, ry, rz
 from cudaq_target.synthesis.unroll import Unroller
 from cudaq_target.units import wrap_rad
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Container, Hashable, Iterable, Sequence
 
     from cudaq_target.circuit import Circuit
 
@@ -105,8 +106,22 @@ def merge(native: NativeCircuit) -> NativeCircuit:
         An equal circuit with the properties that `lower` promises; every qubit ends on the wire
         that it ended on.
     """
+    return expand_ccz(native, frozenset())
+
+
+def expand_ccz(native: NativeCircuit, positions: Container[int]) -> NativeCircuit:
+    """Write some of the CCZs as five CPhases each, and merge.
+
+    Args:
+        native: Any native circuit that starts in |0…0>.
+        positions: Indices into its ops of the CCZs to expand.
+
+    Returns:
+        An equal circuit, as from `merge`; the other CCZs stay.
+    """
     merger = Merger(native.n_qubits, from_zero=True)
-    for op in native.ops:
+    controlled = MultiControl(merger, ccz=False)
+    for position, op in enumerate(native.ops):
         match op:
             case U3():
                 matrix = multiply(rz(op.phi), multiply(ry(op.theta), rz(op.lam)))
@@ -115,6 +130,10 @@ def merge(native: NativeCircuit) -> NativeCircuit:
                 merger.local(op.qubit, rz(op.angle))
             case CPhase():
                 merger.pair(op.a, op.b, op.theta)
+            case CCZ() if position in positions:
+                *controls, target = _ending_with_target(native, position, (op.a, op.b, op.c))
+                controlled.rotation(tuple(controls), target, math.pi)
+                controlled.phase(tuple(controls), math.pi / 2.0)
             case CCZ():
                 merger.triple(*sorted((op.a, op.b, op.c)))
     ops, phase, _ = _shorten(merger, native.n_qubits, from_zero=True, may_exchange=False)
@@ -125,6 +144,31 @@ def merge(native: NativeCircuit) -> NativeCircuit:
         wire_of_qubit=native.wire_of_qubit,
         global_phase=wrap_rad(native.global_phase + phase + emitted_phase),
     )
+
+
+def _ending_with_target(native: NativeCircuit, position: int, wires: tuple[int, ...]) -> list[int]:
+    """The wires of a CCZ, the one with pulses next to it last: those of the CPhases merge there."""
+
+    def n_sides(wire: int) -> int:
+        return sum(
+            _next_is_u3(ops, wire)
+            for ops in (native.ops[position + 1 :], reversed(native.ops[:position]))
+        )
+
+    return sorted(wires, key=n_sides)
+
+
+def _next_is_u3(ops: Iterable[NativeOp], wire: int) -> bool:
+    """Whether a pulse on the wire comes before its next entangling gate."""
+    for op in ops:
+        match op:
+            case U3() if op.qubit == wire:
+                return True
+            case CPhase() if wire in (op.a, op.b):
+                return False
+            case CCZ() if wire in (op.a, op.b, op.c):
+                return False
+    return False
 
 
 def skeleton(native: NativeCircuit) -> Hashable:

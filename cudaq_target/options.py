@@ -9,7 +9,6 @@ configuration directory. An unknown name is an error in every source.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import tomllib
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cudaq_target.errors import OptionError
+from cudaq_target.sites import Sites, read_sites
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,8 +29,6 @@ ENVIRONMENT_PREFIX = "CUDAQ_TARGET_"
 # Set by QPU schedulers to name the QPU that a job was given; the first name is the current one.
 QPU_RESOURCE_VARIABLES = ("QRMI_JOB_QPU_RESOURCES", "SLURM_JOB_QPU_RESOURCES")
 
-Coordinates = tuple[tuple[float, ...], ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -41,7 +39,7 @@ class Options:
         device: A `pulser` device object, or None for the default of the program's kind.
         noise: Noise of the emulator, or None.
         seed: Seed of all randomness of this target, or None.
-        layout: Sites (µm), one (x, y) per site, or None to choose them.
+        layout: Sites of the atoms, or None to choose them.
         route: `swap` moves distant qubits together where that is cheaper, `direct` never does.
         shots: Shots where a call names none, or None for CUDA-Q's own default.
         threads: Most threads of the emulator, or None to let it choose.
@@ -53,7 +51,7 @@ class Options:
     device: Any = None
     noise: NoiseModel | None = None
     seed: int | None = None
-    layout: Coordinates | None = None
+    layout: Sites | None = None
     route: str = "swap"
     shots: int | None = None
     threads: int | None = None
@@ -243,36 +241,6 @@ def _noise(value: object) -> NoiseModel:
         ) from error
 
 
-def _layout(value: object) -> Coordinates:
-    import numpy as np  # noqa: PLC0415
-    from pulser.register.base_register import BaseRegister  # noqa: PLC0415
-    from pulser.register.register_layout import RegisterLayout  # noqa: PLC0415
-
-    remedy = (
-        "Give coordinates (µm) of shape (n_sites, 2), a pulser Register or RegisterLayout, "
-        "or the path of a JSON file with a list of [x, y]"
-    )
-    source: Any = value
-    if isinstance(value, BaseRegister):
-        source = [np.asarray(position, dtype=float) for position in value.qubits.values()]
-    elif isinstance(value, RegisterLayout):
-        source = value.sorted_coords
-    elif isinstance(value, str | Path):
-        try:
-            source = json.loads(Path(value).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise OptionError(
-                f"layout {str(value)!r}", f"not readable ({error})", remedy
-            ) from error
-    try:
-        sites = np.asarray(source, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise OptionError("layout", "it holds no table of numbers", remedy) from error
-    if sites.ndim != 2 or sites.shape[1] not in (2, 3) or not np.isfinite(sites).all():
-        raise OptionError("layout", f"coordinates of shape {sites.shape} are not usable", remedy)
-    return tuple(tuple(float(x) for x in site) for site in sites)
-
-
 def _whole(name: str, least: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
         number: object = value
@@ -302,7 +270,7 @@ PARSERS: dict[str, Callable[[object], Any]] = {
     "device": _device,
     "noise": _noise,
     "seed": _whole("seed", 0),
-    "layout": _layout,
+    "layout": read_sites,
     "route": _route,
     "shots": _whole("shots", 1),
     "threads": _whole("threads", 1),

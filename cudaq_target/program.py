@@ -11,19 +11,19 @@ from cudaq_target.compiler import Plans, lower
 from cudaq_target.device import resolve
 from cudaq_target.errors import OptionError
 from cudaq_target.native_ops import CCZ, CPhase
+from cudaq_target.sites import read_sites
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
     import pulser
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from cudaq_target.circuit import Circuit
     from cudaq_target.compiler import Lowered
     from cudaq_target.device import DeviceRules
+    from cudaq_target.sites import Sites
     from cudaq_target.timeline import PulseProgram
 
 
@@ -61,7 +61,7 @@ class Program:
         lowered: The stages behind the pulses, or None for a program read from JSON.
         timeline: The pulse program.
         stats: Key figures.
-        layout: Sites given by the user (µm), shape (n_sites, 2 or 3), or None.
+        layout: Sites given by the user, or None.
         route: "swap" or "direct".
         cache_dir: Where solved pulses are kept, or None for the default place.
         plans: What `bind` re-uses.
@@ -72,7 +72,7 @@ class Program:
     timeline: PulseProgram
     stats: Stats
     lowered: Lowered | None = None
-    layout: NDArray[np.float64] | None = None
+    layout: Sites | None = None
     route: str = "swap"
     cache_dir: str | None = None
     plans: Plans = field(default_factory=Plans, repr=False)
@@ -168,7 +168,7 @@ def compile_circuit(
     circuit: Circuit,
     rules: DeviceRules | None = None,
     *,
-    layout: NDArray[np.float64] | None = None,
+    layout: object = None,
     route: str = "swap",
     cache_dir: str | None = None,
     plans: Plans | None = None,
@@ -178,7 +178,7 @@ def compile_circuit(
     Args:
         circuit: Gates and terminal measurements.
         rules: The device; `DigitalAnalogDevice` when None.
-        layout: Sites (µm), shape (n_sites, 2 or 3), or None for a compact triangular patch.
+        layout: Sites in any form that `sites.read_sites` reads, or None to choose them.
         route: "swap" or "direct".
         cache_dir: Where solved pulses are kept; None for the default place, "off" for none.
         plans: Plans to re-use and to add to, all made with these same settings.
@@ -190,14 +190,15 @@ def compile_circuit(
         TargetError: Of the kind that names the broken limit.
     """
     plans = plans or Plans()
+    sites = None if layout is None else read_sites(layout)
     with pulse_cache.located(cache_dir):
-        lowered = lower(circuit, rules or resolve(), layout, route, plans)
+        lowered = lower(circuit, rules or resolve(), sites, route, plans)
     return Program(
         circuit=circuit,
         timeline=lowered.timeline,
         stats=_stats(circuit, lowered),
         lowered=lowered,
-        layout=layout,
+        layout=sites,
         route=route,
         cache_dir=cache_dir,
         plans=plans,

@@ -7,9 +7,11 @@ Layout of the text, version 1, one object:
 - `sequence`: the pulse sequence in Pulser's abstract representation, for every other tool
 - `timeline`: the same pulses as this package keeps them: `coordinates_um`, `pulses` (the distinct
   ones), `slots` (beam, atom, start in ns, index into `pulses`), `duration_ns`, `frames_rad`,
-  `atom_of_qubit`, `global_phase_rad`
+  `atom_of_qubit`, `global_phase_rad`, `traps` (the trap layout in Pulser's abstract representation,
+  or null)
 - `circuit`: what the user wrote: `kernel`, `n_qubits`, `gates`, `measurements`, each with source
-- `stats`, `layout`, `route`: key figures and the choices that were made
+- `stats`, `layout`, `route`: key figures and the choices that were made; the sites given by the
+  user as `coordinates_um` and `traps`, or null
 
 Floats are written with all digits, so a program read back is equal to the last bit.
 """
@@ -25,6 +27,7 @@ import numpy as np
 from cudaq_target.circuit import Circuit, Gate, Measurement
 from cudaq_target.device import device_from_json, rules
 from cudaq_target.errors import OptionError, Source
+from cudaq_target.sites import Sites, traps_from_json, traps_to_json
 from cudaq_target.timeline import Beam, Pulse, PulseProgram, Slot
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def dumps(program: Program) -> str:
             "timeline": _from_timeline(program.timeline),
             "circuit": _from_circuit(program.circuit),
             "stats": asdict(program.stats),
-            "layout": None if layout is None else np.asarray(layout).tolist(),
+            "layout": None if layout is None else _from_sites(layout),
             "route": program.route,
         },
         ensure_ascii=False,
@@ -94,7 +97,7 @@ def loads(text: str) -> Program:
             circuit=_to_circuit(content["circuit"]),
             timeline=_to_timeline(content["timeline"], content["device"]),
             stats=Stats(**content["stats"]),
-            layout=None if layout is None else np.array(layout, dtype=np.float64),
+            layout=None if layout is None else _to_sites(layout),
             route=str(content["route"]),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -152,6 +155,7 @@ def _from_timeline(timeline: PulseProgram) -> _Object:
         "frames_rad": timeline.frames_rad.tolist(),
         "atom_of_qubit": [int(atom) for atom in timeline.atom_of_qubit],
         "global_phase_rad": float(timeline.global_phase_rad),
+        "traps": traps_to_json(timeline.traps),
     }
 
 
@@ -181,7 +185,20 @@ def _to_timeline(content: _Object, device: _Object) -> PulseProgram:
         frames_rad=frames,
         atom_of_qubit=tuple(int(atom) for atom in content["atom_of_qubit"]),
         global_phase_rad=float(content["global_phase_rad"]),
+        traps=traps_from_json(content["traps"]),
     )
+
+
+def _from_sites(sites: Sites) -> _Object:
+    return {
+        "coordinates_um": [list(site) for site in sites.coordinates_um],
+        "traps": traps_to_json(sites.traps),
+    }
+
+
+def _to_sites(content: _Object) -> Sites:
+    coordinates = tuple(tuple(float(x) for x in site) for site in content["coordinates_um"])
+    return Sites(coordinates, traps_from_json(content["traps"]))
 
 
 def _beam(name: str) -> Beam:

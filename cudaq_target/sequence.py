@@ -86,19 +86,19 @@ def _with_layout(made: BaseRegister, rules: DeviceRules) -> BaseRegister:
             subject="register without a trap layout",
             limit="only registers with one, and Pulser makes none for a virtual device",
             device=rules.name,
-            remedy="Give a layout, or set requires_layout=False on the virtual device",
+            remedy=(
+                "Give a pulser RegisterLayout (Pasqal(layout=...)), "
+                "or set requires_layout=False on the virtual device"
+            ),
         )
     return made.with_automatic_layout(rules.pulser_device)
 
 
-def to_sequence(
-    program: PulseProgram, layout: RegisterLayout | None = None, *, measured: bool = True
-) -> pulser.Sequence:
+def to_sequence(program: PulseProgram, *, measured: bool = True) -> pulser.Sequence:
     """Build the `pulser.Sequence` of a program.
 
     Args:
         program: The program; its coordinates are those returned by `register`.
-        layout: The trap layout that `register` was given, if any.
         measured: End with a measurement in the basis `digital`.
 
     Returns:
@@ -112,7 +112,7 @@ def to_sequence(
     import pulser  # noqa: PLC0415
 
     rules = program.device
-    made, coordinates = register(rules, program.coordinates_um, layout)
+    made, coordinates = register(rules, program.coordinates_um, program.traps)
     if np.abs(coordinates - program.coordinates_um).max(initial=0.0) > _SAME_PLACE_UM:
         raise SequenceError(
             device=rules.name,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from pulser.register.register_layout import RegisterLayout
 
     from cudaq_target.device import DeviceRules
 
@@ -75,6 +76,8 @@ class PulseProgram:
             Counts do not depend on it.
         atom_of_qubit: Which atom holds kernel qubit k at the end, shape (n_qubits,).
         global_phase_rad: The kernel's state is e^{iγ} times the framed state (rad).
+        traps: The `pulser` trap layout on whose traps the atoms stand; None leaves it to the
+            device.
     """
 
     device: DeviceRules
@@ -84,3 +87,4 @@ class PulseProgram:
     frames_rad: NDArray[np.float64]
     atom_of_qubit: tuple[int, ...]
     global_phase_rad: float = 0.0
+    traps: RegisterLayout | None = None

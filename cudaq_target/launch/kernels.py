@@ -173,11 +173,10 @@ def name_of(kernel: Any) -> str:  # noqa: ANN401 - either kind of kernel
 def compile_for(session: Session, circuit: Circuit, plans: Plans | None = None) -> Program:
     """Lower a circuit with the session's settings, and with plans made for the same kernel."""
     options = session.options
-    layout = None if options.layout is None else np.array(options.layout)
     return compile_circuit(
         circuit,
         rules_of(session),
-        layout=layout,
+        layout=options.layout,
         route=options.route,
         cache_dir=options.cache_dir,
         plans=plans,

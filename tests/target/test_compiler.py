@@ -14,15 +14,17 @@ from cudaq_target import compiler
 from cudaq_target import native as native_stage
 from cudaq_target.circuit import Circuit, Gate
 from cudaq_target.device import resolve
-from cudaq_target.errors import Source
+from cudaq_target.errors import DeviceLimitError, Source
 from cudaq_target.machines.local import LocalMachine
-from cudaq_target.native_ops import CPhase
+from cudaq_target.native_ops import CCZ, CPhase
 from cudaq_target.program import compile_circuit
 from tests.target.circuits_on_atoms import random_circuit, state
 
 DAD, MOCK = resolve("DigitalAnalogDevice"), resolve("MockDevice")
 HERE = Source("hand", 1)
 LOCAL = LocalMachine()
+# A CCZ is solved to an infidelity of 1e-12.
+CCZ_EXACT = 5e-6
 
 
 def gate(
@@ -90,7 +92,7 @@ def test_toffoli_on_a_triangle_is_one_pulse_sequence() -> None:
     assert program.lowered is not None
     assert program.stats.n_entangling == 1
     expected = state(native_stage.lower(one, ccz=True))
-    np.testing.assert_allclose(LOCAL.state(program.timeline), expected, atol=1e-9)
+    np.testing.assert_allclose(LOCAL.state(program.timeline), expected, atol=CCZ_EXACT)
 
 
 def test_toffoli_off_a_triangle_becomes_cphases() -> None:
@@ -101,6 +103,54 @@ def test_toffoli_off_a_triangle_becomes_cphases() -> None:
     assert program.stats.n_entangling == 5
     expected = state(native_stage.lower(one, ccz=False))
     np.testing.assert_allclose(LOCAL.state(program.timeline), expected, atol=1e-9)
+
+
+def toffoli_chain(n: int) -> Circuit:
+    rotate = [gate("u3", q, params=(1.0, 0.3, 0.2)) for q in range(n)]
+    return circuit(n, *rotate, *(gate("x", k + 2, controls=(k, k + 1)) for k in range(n - 2)))
+
+
+@pytest.mark.parametrize("n", [5, 6, 7, 8])
+def test_a_chain_of_toffolis_runs_on_a_strip_of_triangles(n: int) -> None:
+    chain = toffoli_chain(n)
+    program = compile_circuit(chain, DAD)
+    assert program.stats.n_entangling == n - 2
+    expected = state(native_stage.lower(chain, ccz=False))
+    np.testing.assert_allclose(LOCAL.state(program.timeline), expected, atol=n * CCZ_EXACT)
+
+
+def test_only_a_ccz_off_all_triangles_becomes_cphases() -> None:
+    """Two triangles with a common side, and a fifth atom away from both."""
+    high = math.sqrt(0.75) * 5.0
+    layout = [[0.0, 0.0], [5.0, 0.0], [2.5, high], [7.5, high], [2.5, high + 6.0]]
+    chain = toffoli_chain(5)
+    program = compile_circuit(chain, DAD, layout=layout)
+    assert program.lowered is not None
+    assert sum(isinstance(op, CCZ) for op in program.lowered.native.ops) == 2
+    assert program.stats.n_entangling == 2 + 5
+    expected = state(native_stage.lower(chain, ccz=False))
+    np.testing.assert_allclose(LOCAL.state(program.timeline), expected, atol=5 * CCZ_EXACT)
+
+
+def test_a_plan_with_some_triangles_serves_new_angles(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    n = 5
+
+    def one(angles: np.ndarray) -> Circuit:
+        rotate = [gate("u3", q, params=tuple(angles[q])) for q in range(n)]
+        pairs = ((0, 1, 2), (0, 3, 4), (1, 2, 4), (0, 2, 3))
+        return circuit(n, *rotate, *(gate("x", c, controls=(a, b)) for a, b, c in pairs), *rotate)
+
+    plans = compiler.Plans()
+    first = compile_circuit(one(rng.uniform(0.5, 1.0, (n, 3))), DAD, plans=plans)
+    assert first.lowered is not None
+    assert first.lowered.plan.expanded
+    turned = one(rng.uniform(0.5, 1.0, (n, 3)))
+    for stage in ("place", "find_swaps", "schedule"):
+        monkeypatch.setattr(compiler, stage, None)
+    second = compile_circuit(turned, DAD, plans=plans)
+    expected = state(native_stage.lower(turned, ccz=False))
+    np.testing.assert_allclose(LOCAL.state(second.timeline), expected, atol=5 * CCZ_EXACT)
 
 
 @pytest.mark.parametrize("n", [2, 6])
@@ -217,3 +267,9 @@ def test_readout_follows_relabelled_and_executed_swaps() -> None:
     bits = LOCAL.sample(program.timeline, 5, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(bits, np.tile([0, 0, 1, 1], (5, 1)))
     assert math.isclose(abs(LOCAL.state(program.timeline)[0b0011]), 1.0)
+
+
+def test_too_many_qubits_are_refused_before_any_lowering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_stage, "lower", None)
+    with pytest.raises(DeviceLimitError, match=r"a kernel of 500 qubits: .* at most 100 atoms"):
+        compile_circuit(circuit(500), DAD)

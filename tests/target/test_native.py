@@ -11,6 +11,7 @@ from cudaq_target import native
 from cudaq_target.circuit import Circuit, Gate
 from cudaq_target.errors import Source, UnsupportedKernelError
 from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, Rz
+from tests.target.circuits_on_atoms import random_circuit as random_native
 from tests.target.native_state import circuit_state, native_state
 from tests.target.random_circuits import circuits, random_circuit, random_state
 
@@ -143,6 +144,33 @@ def test_toffoli_is_one_native_ccz_where_there_are_triangles():
     kinds = [type(op) for op in native.lower(toffoli, ccz=True).ops]
     assert kinds.count(CCZ) == 1
     assert kinds.count(CPhase) == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(3, 5), st.integers(1, 12), st.integers(0, 2**32 - 1), st.data())
+def test_any_of_the_ccz_become_five_cphases(n, n_ops, seed, data):
+    before = random_native(n, n_ops, np.random.default_rng(seed), ccz=True)
+    positions = [k for k, op in enumerate(before.ops) if isinstance(op, CCZ)]
+    chosen = data.draw(st.sets(st.sampled_from(positions))) if positions else set()
+    after = native.expand_ccz(before, chosen)
+    assert_canonical(after)
+    assert n_entangling(after) <= n_entangling(before) + 4 * len(chosen)
+    assert sum(isinstance(op, CCZ) for op in after.ops) <= len(positions) - len(chosen)
+    np.testing.assert_allclose(native_state(after), native_state(before), rtol=0, atol=EXACT)
+
+
+@pytest.mark.parametrize("target", range(3))
+def test_an_expanded_toffoli_needs_three_more_pulses(target):
+    controls = tuple(wire for wire in range(3) if wire != target)
+    turned = [gate("u3", wire, params=(1.0, 0.3, 0.2)) for wire in range(3)]
+    kernel = circuit(3, *turned, gate("x", target, controls=controls), *turned)
+    with_ccz = native.lower(kernel, ccz=True)
+    (position,) = (k for k, op in enumerate(with_ccz.ops) if isinstance(op, CCZ))
+    expanded = native.expand_ccz(with_ccz, {position})
+    pulses = [sum(isinstance(op, U3) for op in c.ops) for c in (expanded, with_ccz)]
+    assert n_entangling(expanded) == 5
+    assert pulses[0] == pulses[1] + 3
+    np.testing.assert_allclose(native_state(expanded), circuit_state(kernel), rtol=0, atol=EXACT)
 
 
 def test_gates_of_the_cphase_class_take_one():

@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pulser
 import pytest
-from pulser.register.register_layout import RegisterLayout
+from pulser.register.special_layouts import TriangularLatticeLayout
 
 from cudaq_target import options, route
 from cudaq_target.errors import OptionError
 from cudaq_target.options import Options, check, resolve
+from cudaq_target.sites import Sites
 
 
 @pytest.fixture(autouse=True)
@@ -140,8 +141,19 @@ def test_layouts_of_every_kind_mean_the_same(tmp_path):
     path = tmp_path / "sites.json"
     path.write_text(json.dumps(sites))
     register = pulser.Register.from_coordinates(sites, center=False, prefix="q")
-    for given in (sites, np.array(sites), register, RegisterLayout(sites), path, str(path)):
-        assert check({"layout": given})["layout"] == wanted
+    for given in (sites, np.array(sites), register, path, str(path)):
+        assert check({"layout": given})["layout"] == Sites(wanted)
+    assert check({"layout": Sites(wanted)})["layout"] == Sites(wanted)
+
+
+def test_trap_layouts_are_kept():
+    traps = TriangularLatticeLayout(60, 5.0)
+    found = check({"layout": traps})["layout"]
+    assert found == Sites(tuple(map(tuple, traps.coords.tolist())), traps)
+    register = traps.define_register(31, 30, 20)
+    found = check({"layout": register})["layout"]
+    assert found.traps is traps
+    np.testing.assert_array_equal(found.as_array(), traps.coords[[31, 30, 20]])
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numba
 import numpy as np
 import pytest
+from pulser.register.special_layouts import TriangularLatticeLayout
 
 from cudaq_target.device import resolve
 from cudaq_target.errors import DeviceLimitError, OptionError
-from cudaq_target.native_ops import CPhase, NativeCircuit
+from cudaq_target.native_ops import CCZ, CPhase, NativeCircuit
 from cudaq_target.place import lattice_spacing_um, place, triangular_patch
+from cudaq_target.sites import read_sites
 from tests.target.circuits_on_atoms import ghz
 
 DAD = resolve("DigitalAnalogDevice")
@@ -52,14 +55,14 @@ def test_interactions_follow_from_the_rounded_coordinates() -> None:
 
 def test_one_site_per_qubit_is_taken_as_given() -> None:
     layout = np.array([[0.0, 0.0], [30.0, 0.0], [5.0, 0.0]])
-    placement = place(ghz(3), DAD, layout)
+    placement = place(ghz(3), DAD, read_sites(layout))
     np.testing.assert_allclose(placement.coordinates_um, layout)
 
 
 def test_spare_sites_are_chosen_among() -> None:
     layout = np.array([[0.0, 0.0], [30.0, 0.0], [5.0, 0.0], [10.0, 0.0]])
     native = NativeCircuit(2, (CPhase(0, 1, math.pi),), (0, 1))
-    assert place(native, DAD, layout).distances_um[0, 1] == pytest.approx(5.0)
+    assert place(native, DAD, read_sites(layout)).distances_um[0, 1] == pytest.approx(5.0)
 
 
 def test_equal_input_gives_equal_places() -> None:
@@ -79,13 +82,13 @@ def test_too_many_qubits_names_the_number_and_the_limit() -> None:
 def test_sites_too_close_name_the_pair() -> None:
     layout = np.array([[0.0, 0.0], [9.0, 0.0], [11.5, 0.0]])
     with pytest.raises(DeviceLimitError, match=r"qubits 1 and 2 are 2\.500 µm apart.*4 µm"):
-        place(ghz(3), DAD, layout)
+        place(ghz(3), DAD, read_sites(layout))
 
 
 def test_sites_too_far_out_name_the_qubit() -> None:
     layout = np.array([[0.0, 0.0], [60.0, 0.0]])
     with pytest.raises(DeviceLimitError, match=r"qubit 1 is 60\.0 µm from the centre.*50 µm"):
-        place(ghz(2), DAD, layout)
+        place(ghz(2), DAD, read_sites(layout))
 
 
 @pytest.mark.parametrize(
@@ -99,8 +102,59 @@ def test_sites_too_far_out_name_the_qubit() -> None:
 )
 def test_unusable_layouts_are_refused(layout: np.ndarray, reason: str) -> None:
     with pytest.raises(OptionError, match=reason):
-        place(ghz(2), DAD, layout)
+        place(ghz(2), DAD, read_sites(layout))
 
 
 def test_no_qubits_at_all() -> None:
     assert place(NativeCircuit(0, (), ()), DAD).coordinates_um.shape == (0, 2)
+
+
+def toffoli_chain(n: int) -> NativeCircuit:
+    return NativeCircuit(n, tuple(CCZ(k, k + 1, k + 2) for k in range(n - 2)), tuple(range(n)))
+
+
+@pytest.mark.parametrize("n", [3, 5, 6, 7, 8, 10])
+def test_a_chain_of_ccz_becomes_a_strip_of_triangles(n: int) -> None:
+    distances = place(toffoli_chain(n), DAD).distances_um
+    for k in range(n - 2):
+        of_gate = distances[[k, k, k + 1], [k + 1, k + 2, k + 2]]
+        np.testing.assert_allclose(of_gate, lattice_spacing_um(DAD), atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [4, 9, 20])
+def test_traps_near_each_other_are_chosen(n: int) -> None:
+    layout = read_sites(TriangularLatticeLayout(180, 5.0))
+    chosen = place(ghz(n), DAD, layout)
+    steps = [chosen.distances_um[q, q + 1] for q in range(n - 1)]
+    assert np.median(steps) == pytest.approx(5.0, abs=1e-5)
+    assert chosen.distances_um.max() <= 5.0 * math.sqrt(n) * 2.5
+
+
+def test_irregular_sites_are_chosen_among_as_well() -> None:
+    rng = np.random.default_rng(1)
+    grid = np.stack(np.meshgrid(np.arange(10), np.arange(10)), axis=-1).reshape(-1, 2) * 6.0 - 27.0
+    layout = read_sites(grid + rng.uniform(-0.9, 0.9, grid.shape))
+    chosen = place(ghz(8), DAD, layout)
+    assert max(chosen.distances_um[q, q + 1] for q in range(7)) < 9.0
+
+
+def test_spare_sites_too_close_to_others_are_left_empty() -> None:
+    layout = read_sites([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [5.0, 0.0], [0.5, 0.5], [5.0, 6.0]])
+    assert place(ghz(3), DAD, layout).distances_um[np.triu_indices(3, 1)].min() >= 4.0
+
+
+def test_placing_leaves_the_generator_of_compiled_code_alone() -> None:
+    @numba.njit
+    def draw() -> float:
+        return np.random.random()  # noqa: NPY002
+
+    @numba.njit
+    def seed() -> None:
+        np.random.seed(7)  # noqa: NPY002
+
+    seed()
+    expected = [draw(), draw()]
+    seed()
+    first = draw()
+    place(ghz(6), DAD)
+    assert [first, draw()] == expected

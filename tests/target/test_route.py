@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,10 +12,17 @@ from cudaq_target.device import resolve
 from cudaq_target.errors import DeviceLimitError, OptionError
 from cudaq_target.native_ops import CPhase, NativeCircuit
 from cudaq_target.place import place, placement
-from cudaq_target.route import Swap, find_swaps, insert_swaps
+from cudaq_target.route import Swap, check_reach, find_swaps, insert_swaps
 from tests.target.circuits_on_atoms import ghz, random_circuit, state
 
 DAD = resolve("DigitalAnalogDevice")
+# Pulses of at most 600 ns: about 7 µm.
+SLOW = dataclasses.replace(
+    DAD,
+    max_radius_um=1000.0,
+    c6_rad_per_us_um6=DAD.c6_rad_per_us_um6 / 8.0,
+    rydberg=dataclasses.replace(DAD.rydberg, max_duration_ns=600),
+)
 
 
 def line(n: int, spacing_um: float) -> np.ndarray:
@@ -72,5 +80,42 @@ def test_unknown_route_is_refused_by_name() -> None:
 
 def test_direct_refuses_a_pair_beyond_the_longest_pulse() -> None:
     where = placement(line(2, 90.0) - 45.0 * np.eye(2)[0], DAD)
-    with pytest.raises(DeviceLimitError, match=r"qubits 0 and 1 are 90\.0 µm apart.*route='swap'"):
-        find_swaps(far_pair(2), where, DAD, "direct")
+    assert find_swaps(far_pair(2), where, SLOW, "direct") == ()
+    with pytest.raises(DeviceLimitError, match=r"atoms 0 and 1, which are 90\.0 µm.*route='swap'"):
+        check_reach(far_pair(2), where, SLOW, "direct")
+
+
+def test_a_pair_beyond_the_longest_pulse_is_brought_together_in_several_steps() -> None:
+    where = placement(line(8, 5.0), SLOW)
+    swaps = find_swaps(far_pair(8), where, SLOW)
+    assert len(swaps) >= 4
+    check_reach(insert_swaps(far_pair(8), swaps), where, SLOW)
+
+
+def test_swaps_take_the_way_around_a_gap() -> None:
+    """Straight across, no SWAP can be played; the chain leads around."""
+    ring = np.array([[0, 0], [0, 5], [0, 10], [6, 12], [12, 10], [12, 5], [12, 0]], dtype=float)
+    where = placement(ring, SLOW)
+    native = far_pair(7)
+    swaps = find_swaps(native, where, SLOW)
+    assert swaps
+    check_reach(insert_swaps(native, swaps), where, SLOW)
+    assert all(where.distances_um[swap.atoms] < 7.0 for swap in swaps)
+
+
+def test_sites_that_no_chain_connects_say_how_near_they_must_be() -> None:
+    where = placement(np.array([[-15.0, 0], [-10, 0], [10, 0], [15, 0]]), SLOW)
+    native = far_pair(4)
+    assert find_swaps(native, where, SLOW) == ()
+    with pytest.raises(DeviceLimitError) as caught:
+        check_reach(native, where, SLOW)
+    assert "Place them at most 6.9 µm apart" in str(caught.value)
+    assert "no chain of SWAPs over these sites brings them so close" in str(caught.value)
+
+
+def test_a_beam_too_slow_for_neighbours_is_named() -> None:
+    slow = dataclasses.replace(DAD, rydberg=dataclasses.replace(DAD.rydberg, max_duration_ns=100))
+    where = placement(line(2, 4.0), slow)
+    assert find_swaps(far_pair(2), where, slow) == ()
+    with pytest.raises(DeviceLimitError, match="too slow even for neighbours: use a device"):
+        check_reach(far_pair(2), where, slow)

@@ -210,7 +210,7 @@ def test_a_given_layout_is_used():
     assert made.layout is layout
     builder = programs.Builder(DAD, coordinates)
     builder.h(0)
-    sequence = to_sequence(builder.program(), layout)
+    sequence = to_sequence(changed(builder.program(), traps=layout))
     assert sequence.register.layout is layout
 
 
@@ -230,7 +230,9 @@ def test_registers_outside_the_rules_are_refused():
 
 def test_a_virtual_device_that_wants_a_layout_is_explained():
     device = dataclasses.replace(SLOW_BEAMS.pulser_device, requires_layout=True)
-    with pytest.raises(DeviceLimitError, match="Give a layout, or set requires_layout=False"):
+    with pytest.raises(
+        DeviceLimitError, match=r"Give a pulser RegisterLayout .* or set requires_layout=False"
+    ):
         register(resolve(device), programs.line_um(2))
 
 
