@@ -22,6 +22,7 @@ PUBLIC_FILE: Final = 0o644
 SECRET_FILE: Final = 0o600
 # ZeroMQ's own form of certificates: 32 bytes in 40 characters of Z85.
 _KEY_LINE: Final = re.compile(r'^\s*(public|secret)-key\s*=\s*"([!-~]{40})"\s*$', re.MULTILINE)
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _MAKE: Final = "Make a pair with `cudaq-target keys`"
 
 
@@ -81,6 +82,8 @@ def make_keys(directory: Path, name: str) -> tuple[Path, Path]:
 
     public, secret = (key.decode() for key in zmq.curve_keypair())
     paths = directory / f"{name}.key", directory / f"{name}.key_secret"
+    if not _NAME.fullmatch(name):
+        raise KeyFileError(str(paths[0]), f"{name!r} is no name of a key", "Use letters and digits")
     for path in paths:
         if path.exists():
             raise KeyFileError(str(path), "it exists", "Choose another name, or remove it first")

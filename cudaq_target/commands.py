@@ -246,6 +246,32 @@ def demo(
 
 
 @app.command()
+def keys(
+    name: Annotated[str, typer.Argument(help="Stem of the files, for example controller.")],
+    directory: Annotated[
+        Path | None, typer.Option("--directory", "-d", help="Where; by default with the settings.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make a key pair for links that leave this machine; nothing is overwritten."""
+    import platformdirs  # noqa: PLC0415
+
+    from cudaq_target.coupler.link_errors import KeyFileError  # noqa: PLC0415
+    from cudaq_target.coupler.security import make_keys  # noqa: PLC0415
+
+    where = directory or platformdirs.user_config_path("cudaq-target") / "keys"
+    try:
+        public, secret = make_keys(where, name)
+    except KeyFileError as error:
+        raise OptionError(f"key {error.path!r}", error.reason, error.remedy) from error
+    if json:
+        _print_json({"public": str(public), "secret": str(secret)})
+    else:
+        typer.echo(f"{public}  give this one to the other end")
+        typer.echo(f"{secret}  keep this one to yourself")
+
+
+@app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="Which benchmark, for example compile or digital.")],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer cases and repeats.")] = False,

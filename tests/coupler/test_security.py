@@ -67,6 +67,13 @@ def test_nothing_is_overwritten(tmp_path):
     assert secret.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["", "../host", "a/b", ".hidden", "a b", "x" * 101])
+def test_a_name_is_no_path(tmp_path, name):
+    with pytest.raises(KeyFileError, match="no name"):
+        make_keys(tmp_path / "keys", name)
+    assert not (tmp_path / "keys").exists()
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_secret_that_others_can_read_is_refused(tmp_path, mode):
     _, secret = make_keys(tmp_path, "host")
