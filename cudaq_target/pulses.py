@@ -162,10 +162,16 @@ def gate_times_ns(
         T (ns), same shape; never longer for a larger V. It may exceed `max_duration_ns`: how far
         tells a router what a move would gain.
     """
-    beam = rules.rydberg
+    return _times_ns(rules.rydberg, interaction_rad_per_us, _phi_rad(theta_rad))
+
+
+def _times_ns(
+    beam: BeamRules, interaction_rad_per_us: NDArray[np.float64], phi_rad: float
+) -> NDArray[np.int64]:
+    """Predict T (ns) where the interaction has to make the phase -φ."""
     turn_ns = 1e3 * TWO_PI / beam.max_rabi_rad_per_us
     with np.errstate(divide="ignore", over="ignore"):
-        phase_ns = 1e3 * _phi_rad(theta_rad) / np.abs(interaction_rad_per_us)
+        phase_ns = 1e3 * phi_rad / np.abs(interaction_rad_per_us)
     weak_ns = phase_ns + _EDGE_TURNS * turn_ns
     weakness = beam.min_average_rabi_rad_per_us / beam.max_rabi_rad_per_us
     if 0.0 < weakness < 1.0:
@@ -226,8 +232,7 @@ def cphase_pulse(
             device=rules.name,
             remedy=_remedy(rules, theta),
         )
-    n_tries = min(_MAX_TRIES, (beam.max_duration_ns - first_ns) // beam.clock_ns + 1)
-    lengths_ns = range(first_ns, first_ns + n_tries * beam.clock_ns, beam.clock_ns)
+    lengths_ns = _lengths_ns(beam, interaction, theta)
     for duration_ns in lengths_ns:
         found = _solved(beam, interaction, theta, duration_ns)
         if found is not None:
@@ -239,6 +244,23 @@ def cphase_pulse(
         device=rules.name,
         remedy=_remedy(rules, theta),
     )
+
+
+def _lengths_ns(
+    beam: BeamRules, interaction_rad_per_us: float, theta_rad: float, n_tries: int = _MAX_TRIES
+) -> list[int]:
+    """Return the lengths to try (ns), none beyond the longest pulse.
+
+    A drive that must not be weak makes some phase at least; a smaller one is then reached a whole
+    turn later.
+    """
+    phi_rad = _phi_rad(theta_rad)
+    phis_rad = [phi_rad] if beam.min_average_rabi_rad_per_us == 0.0 else [phi_rad, phi_rad + TWO_PI]
+    lengths_ns: list[int] = []
+    for phase_rad in phis_rad:
+        first_ns = int(_times_ns(beam, np.array([interaction_rad_per_us]), phase_rad)[0])
+        lengths_ns += (first_ns + k * beam.clock_ns for k in range(n_tries))
+    return [length_ns for length_ns in lengths_ns if length_ns <= beam.max_duration_ns]
 
 
 def _remedy(rules: DeviceRules, theta_rad: float) -> str:
@@ -253,9 +275,7 @@ def _remedy(rules: DeviceRules, theta_rad: float) -> str:
         rules.min_distance_um, float((rules.c6_rad_per_us_um6 / strongest) ** (1.0 / 6.0))
     )
     interaction = round(rules.c6_rad_per_us_um6 / nearest_um**6, _N_DIGITS_INTERACTION)
-    first_ns = gate_time_ns(rules, interaction, theta_rad)
-    last_ns = min(first_ns + (_N_TRIES_NEAREST - 1) * beam.clock_ns, beam.max_duration_ns)
-    lengths_ns = range(first_ns, last_ns + 1, beam.clock_ns)
+    lengths_ns = _lengths_ns(beam, interaction, theta_rad, _N_TRIES_NEAREST)
     if not any(_solved(beam, interaction, theta_rad, length_ns) for length_ns in lengths_ns):
         return (
             f"This beam is too slow: atoms {nearest_um:.1f} µm apart would fail as well "

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
@@ -162,6 +162,22 @@ def test_predicted_gate_times_hold(distance_um, theta, rules):
     predicted_ns = pulses.gate_time_ns(rules, v, theta)
     found = pulses.cphase_pulse(rules, v, theta)
     assert predicted_ns <= found.duration_ns <= predicted_ns + 2 * rules.rydberg.clock_ns
+
+
+@settings(max_examples=40)
+@given(
+    st.floats(4.0, 9.0),
+    st.floats(-math.pi, math.pi).filter(lambda angle: abs(angle) > 1e-3),
+    st.floats(0.1, 4.0).map(lambda mhz: 2 * math.pi * mhz),
+)
+@example(9.0, -0.015625, 2 * math.pi * 3.0)  # reached a turn later
+def test_target_pulses_keep_the_smallest_mean(distance_um, theta, mean):
+    rules = with_rydberg(min_average_rabi_rad_per_us=mean)
+    found = pulses.cphase_pulse(rules, interaction_rad_per_us(rules, distance_um), theta)
+    area = float(found.pulse.rabi_rad_per_us @ found.pulse.durations_ns)
+    assert area / found.duration_ns >= mean
+    turns = (found.phase_blocked_rad - found.target_shift_rad) / (2 * math.pi)
+    assert turns == pytest.approx(round(turns), abs=1e-10)
 
 
 def test_a_pulse_is_solved_once_and_angles_are_taken_modulo_a_turn():
