@@ -116,16 +116,19 @@ class MemoryLimitError(TargetError):
         available_bytes: What the process may still allocate (bytes).
         n_qubits: Number of qubits of the program.
         remedy: What would work.
+        n_shots: Number of shots, where these need the memory.
     """
 
     needed_bytes: int
     available_bytes: int
     n_qubits: int
     remedy: str
+    n_shots: int | None = None
 
     def __str__(self) -> str:
+        shots = "" if self.n_shots is None else f"{self.n_shots} shots of "
         return (
-            f"emulating {self.n_qubits} qubits needs {_in_gib(self.needed_bytes)}, "
+            f"emulating {shots}{self.n_qubits} qubits needs {_in_gib(self.needed_bytes)}, "
             f"{_in_gib(self.available_bytes)} are available. {self.remedy}"
         )
 

@@ -101,7 +101,9 @@ def compiled(kernel: object, arguments: Sequence[object], session: Session) -> P
     """Compile a kernel with a session's device, layout and route; nothing runs."""
     from cudaq_target.launch import kernels  # noqa: PLC0415
 
-    return kernels.bind(session, kernel, arguments).program()
+    with contextlib.redirect_stdout(sys.stderr):  # CUDA-Q prints escape codes before its errors
+        bound = kernels.bind(session, kernel, arguments)
+    return bound.program()
 
 
 def sampled(
@@ -114,7 +116,8 @@ def sampled(
     """
     from cudaq_target.launch.sample import sample  # noqa: PLC0415
 
-    result = sample(session, kernel, *arguments, shots_count=n_shots)
+    with contextlib.redirect_stdout(sys.stderr):  # CUDA-Q prints escape codes before its errors
+        result = sample(session, kernel, *arguments, shots_count=n_shots)
     if isinstance(result, list):
         raise OptionError(
             "arguments",

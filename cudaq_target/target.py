@@ -6,6 +6,7 @@ of every change, which ends here in `on_change`.
 
 from __future__ import annotations
 
+import difflib
 import os
 import weakref
 from collections import OrderedDict
@@ -74,6 +75,19 @@ class Pasqal:
     shots: int | None = None
     threads: int | None = None
     cache_dir: str | Path | None = None
+
+    if not TYPE_CHECKING:  # type checkers say it better than an error at run time
+
+        def __new__(cls, *unnamed: object, **given: object) -> Pasqal:
+            """Refuse unknown options by name."""
+            if unnamed:
+                raise OptionError(
+                    f"Pasqal({unnamed[0]!r})",
+                    "options are given by name",
+                    f"Write Pasqal(NAME=...). Known: {', '.join(cls.__dataclass_fields__)}",
+                )
+            check(dict.fromkeys(given))  # the names; values are checked once they have defaults
+            return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for name, value in check(self.given()).items():
@@ -205,11 +219,20 @@ def select(
             )
         _start(Session(target))
         return target
+    if target is Pasqal:
+        raise OptionError("target Pasqal", "this is a class", "Write cudaq.set_target(Pasqal())")
     if getattr(target, "name", target) == NAME:
         check(extra)
         _start(Session(Pasqal(**extra)))
         return None
-    result = original(target, **extra)
+    try:
+        result = original(target, **extra)
+    except RuntimeError as error:
+        if isinstance(target, str) and difflib.get_close_matches(target.lower(), [NAME]):
+            raise OptionError(
+                f"target {target!r}", "no such target", f"Did you mean {NAME!r}?"
+            ) from error
+        raise
     _leave()
     _remember(target, extra)
     return result

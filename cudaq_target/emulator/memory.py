@@ -51,7 +51,14 @@ def available_bytes() -> int:
     return free
 
 
-def require_bytes(needed: int, n_qubits: int, *, levels: int = 2, noisy: bool = False) -> None:
+def require_bytes(
+    needed: int,
+    n_qubits: int,
+    *,
+    levels: int = 2,
+    noisy: bool = False,
+    n_shots: int | None = None,
+) -> None:
     """Refuse an allocation that would not fit.
 
     Args:
@@ -59,15 +66,19 @@ def require_bytes(needed: int, n_qubits: int, *, levels: int = 2, noisy: bool = 
         n_qubits: Qubits of the program, for the message.
         levels: By how much one qubit more multiplies the need.
         noisy: Noise is emulated, which needs more than the pulses alone.
+        n_shots: Shots, where it is these that need the memory.
 
     Raises:
-        MemoryLimitError: Less than `needed` is available; names the number of qubits that fits.
+        MemoryLimitError: Less than `needed` is available; names what would fit.
     """
     if needed < _UNCHECKED_BYTES:
         return
     free = available_bytes()
     if needed <= free:
         return
+    if n_shots is not None:
+        remedy = f"Use at most {n_shots * free // needed} shots"
+        raise MemoryLimitError(needed, free, n_qubits, remedy, n_shots)
     n_fitting, smaller = n_qubits, needed
     while smaller > free and n_fitting > 0:
         n_fitting, smaller = n_fitting - 1, smaller // levels

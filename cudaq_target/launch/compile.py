@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cudaq_target import host, quake
+from cudaq_target.errors import OptionError
+from cudaq_target.options import nearest
 from cudaq_target.target import Pasqal, Session, active
 from cudaq_target.trace import trace
 
@@ -14,12 +16,16 @@ if TYPE_CHECKING:
     from cudaq_target.program import Program
 
 
+_OPTIONS = ("device", "layout", "route")
+
+
 def compile(  # noqa: A001 - named for what the user calls, `cudaq_target.compile`
     kernel: Any,  # noqa: ANN401 - a decorated or built kernel
     *args: object,
     device: object = None,
     layout: object = None,
     route: str | None = None,
+    **unknown: object,
 ) -> Program:
     """Lower a kernel to pulses, keeping every stage; runs nothing.
 
@@ -32,14 +38,18 @@ def compile(  # noqa: A001 - named for what the user calls, `cudaq_target.compil
         device: As for `Pasqal`.
         layout: As for `Pasqal`.
         route: As for `Pasqal`.
+        **unknown: Refused by name.
 
     Returns:
         The program; `Program.bind` applies other arguments to it.
 
     Raises:
         HostError: CUDA-Q is missing or of an unsupported version.
+        OptionError: An option is unknown or not allowed.
         TargetError: The kernel cannot run on the device; says what would work.
     """
+    for name in unknown:
+        raise OptionError(f"option {name!r} of compile", "unknown option", nearest(name, _OPTIONS))
     host.require()
     from cudaq_target.launch import kernels  # noqa: PLC0415
 

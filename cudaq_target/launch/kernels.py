@@ -17,6 +17,7 @@ from cudaq.runtime import utils as broadcast_rules
 from cudaq_target import machines, quake
 from cudaq_target.compiler import Plans
 from cudaq_target.device import resolve
+from cudaq_target.emulator.memory import require_bytes
 from cudaq_target.errors import OptionError
 from cudaq_target.interpret.values import Amplitudes, Closure
 from cudaq_target.program import compile_circuit
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from cudaq_target.target import Session
 
 _MAX_KEPT = 64
+# A random number, its sorted copy, index and place of each shot, and its bits three times over.
+_SHOT_BYTES = 40
 
 
 class BoundKernel:
@@ -76,10 +79,15 @@ class BoundKernel:
             n_shots: Number of shots.
             rng: Source of randomness.
             appended: Gates to run after the kernel's own.
+
+        Raises:
+            MemoryLimitError: The state or the shots would not fit into memory.
         """
         options = self._session.options
         if self.circuit.n_qubits == 0 or n_shots == 0:
             return Shots.from_bits(np.zeros((n_shots, self.circuit.n_qubits), dtype=np.uint8))
+        n_qubits = self.circuit.n_qubits
+        require_bytes(n_shots * (_SHOT_BYTES + 3 * n_qubits), n_qubits, n_shots=n_shots)
         bits = machines.get(options.machine).sample(
             self.program(appended).timeline,
             n_shots,

@@ -118,3 +118,23 @@ _BY_KIND: Final[Mapping[str, Callable[[Converter, Any, Type], Any]]] = {
     "callable": Converter._closure,
     "ptr": Converter._state,
 }
+
+
+def described(kind: Type) -> str:
+    """Say in words of Python what an argument of a type must be.
+
+    >>> from cudaq_target.interpret.types import parse_type
+    >>> described(parse_type("!cc.sequence<f64>"))
+    'a list of float'
+    """
+    name = _word(kind)
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _word(kind: Type) -> str:
+    if kind.kind == "sequence":
+        return f"list of {_word(kind.element)}"
+    if kind.kind == "int":
+        return "bool" if kind.bits == 1 else "int"
+    words = {"charspan": "Pauli word", "callable": "kernel", "ptr": "cudaq.State"}
+    return words.get(kind.kind, kind.name or kind.kind)

@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from cudaq_target.errors import Source, UnsupportedKernelError
-from cudaq_target.quake.arguments import Converter
+from cudaq_target.quake.arguments import Converter, described
 from cudaq_target.quake.lines import LineFinder
 from cudaq_target.quake.reader import read_module, user_name
 
@@ -102,12 +102,56 @@ def arguments(kernel: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
             source,
             f"a call with {len(args)} arguments",
             f"the kernel takes {arity}",
-            f"Pass {arity} arguments.",
+            f"Pass {_parameters(decorator, form, arity)}." if arity else "Pass none.",
         )
-    processed = decorator.process_call_arguments(*args)
+    try:
+        processed = decorator.process_call_arguments(*args)
+    except RuntimeError as error:
+        raise _refusal_of_arguments(decorator, form, args) from error
     processed += decorator.resolve_captured_arguments()
     kinds = form.entry_function.argument_types
     converter = Converter(source, read)
     return tuple(
         converter.value_of(argument, kind) for argument, kind in zip(processed, kinds, strict=True)
     )
+
+
+def _refusal_of_arguments(
+    decorator: Any, form: KernelForm, args: tuple[Any, ...]
+) -> UnsupportedKernelError:
+    """Say which argument CUDA-Q does not accept, and what it must be."""
+    kinds = form.entry_function.argument_types
+    names = _names(decorator, len(args))
+    for index, (argument, wanted) in enumerate(zip(args, decorator.arg_types(), strict=False)):
+        try:
+            decorator.process_argument(argument, wanted)
+        except RuntimeError:
+            remedy = "Pass such a value."
+            if isinstance(argument, list) and kinds[index].kind != "sequence":
+                remedy += " Only cudaq.sample and cudaq.observe broadcast over lists."
+            return UnsupportedKernelError(
+                Source(form.kernel),
+                f"a call with {argument!r} for argument {index + 1}{names[index]}",
+                f"it must be {described(kinds[index])}",
+                remedy,
+            )
+    return UnsupportedKernelError(
+        Source(form.kernel),
+        "a call with these arguments",
+        "CUDA-Q does not accept them",
+        f"Pass {_parameters(decorator, form, len(args))}.",
+    )
+
+
+def _names(decorator: Any, arity: int) -> list[str]:
+    """Return the names of the parameters in brackets; built kernels have none."""
+    function = getattr(decorator, "kernelFunction", None)
+    if function is None:
+        return [""] * arity
+    return [f" ({name})" for name in function.__code__.co_varnames[:arity]]
+
+
+def _parameters(decorator: Any, form: KernelForm, arity: int) -> str:
+    kinds = form.entry_function.argument_types
+    pairs = zip(kinds, _names(decorator, arity), strict=False)
+    return ", ".join(described(kind) + name for kind, name in pairs)

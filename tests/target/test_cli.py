@@ -148,6 +148,16 @@ def test_bad_input_is_named_and_ends_with_2(
     assert out == ""
 
 
+@pytest.mark.parametrize("command", ["compile", "run"])
+def test_an_argument_that_does_not_fit_is_bad_input(kernels: Path, capsys, command) -> None:
+    code, out, err = called(capsys, command, f"{kernels}:ghz", '"a"')
+    assert (code, out) == (2, "")
+    assert err.endswith(
+        "cudaq-target: ghz: a call with 'a' for argument 1 (n) cannot run here: it must be an int. "
+        "Pass such a value.\n"
+    )
+
+
 def test_a_file_that_fails_is_bad_input(tmp_path: Path, capsys) -> None:
     path = tmp_path / "broken.py"
     path.write_text("import cudaq\n1 / 0\n")

@@ -387,8 +387,8 @@ def test_names_that_cudaq_does_not_document(module):
 
 def test_attributes_of_kernels():
     wanted = (
-        "astModule formal_arity location name process_call_arguments qkeModule "
-        "resolve_captured_arguments return_type uniqName"
+        "arg_types astModule formal_arity kernelFunction location name process_argument "
+        "process_call_arguments qkeModule resolve_captured_arguments return_type uniqName"
     )
     assert [name for name in wanted.split() if not hasattr(plus, name)] == []
     assert (plus.formal_arity(), plus.name, plus.return_type) == (1, "plus", None)

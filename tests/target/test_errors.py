@@ -6,7 +6,7 @@ from __future__ import annotations
 import cudaq
 import pytest
 
-from cudaq_target import Pasqal, TargetError, host
+from cudaq_target import Pasqal, TargetError, compile, host  # noqa: A004
 from cudaq_target.emulator import memory
 
 SAMPLE_OPTIONS = (
@@ -140,6 +140,16 @@ def test_too_little_memory(monkeypatch):
     )
 
 
+def test_too_many_shots(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2**30)
+    cudaq.set_target("pasqal")
+    launch = lambda: cudaq.sample(ghz, 2, shots_count=10**12)  # noqa: E731
+    assert message(launch, "MemoryLimitError") == (
+        "emulating 1000000000000 shots of 2 qubits needs 42840.8 GiB, 1.0 GiB are available. "
+        "Use at most 23342213 shots"
+    )
+
+
 def test_cudaq_is_missing(monkeypatch):
     monkeypatch.setattr(host, "installed", lambda: (None, None))
     assert message(lambda: cudaq.set_target("pasqal"), "HostError") == (
@@ -200,3 +210,75 @@ def test_there_is_no_noise_model_to_unset():
     cudaq.cudaq_runtime.unset_noise()
     cudaq.set_target("qpp-cpu")
     cudaq.cudaq_runtime.unset_noise()
+
+
+KNOWN = "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir"
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda: Pasqal(sede=3),
+            f"option 'sede': unknown option. Did you mean 'seed'? {KNOWN}",
+        ),
+        (
+            lambda: Pasqal("local"),
+            f"Pasqal('local'): options are given by name. Write Pasqal(NAME=...). {KNOWN}",
+        ),
+        (
+            lambda: cudaq.set_target(Pasqal),
+            "target Pasqal: this is a class. Write cudaq.set_target(Pasqal())",
+        ),
+        (
+            lambda: cudaq.set_target("PASQALL"),
+            "target 'PASQALL': no such target. Did you mean 'pasqal'?",
+        ),
+        (
+            lambda: compile(ghz, 2, devise="MockDevice"),
+            "option 'devise' of compile: unknown option. Did you mean 'device'? "
+            "Known: device, layout, route",
+        ),
+    ],
+)
+def test_names_written_wrong(call, text):
+    assert message(call, "OptionError") == text
+
+
+@cudaq.kernel
+def typed(n: int, angles: list[float], flag: bool):
+    q = cudaq.qvector(n)
+    if flag:
+        rx(angles[0], q[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            ("a", [0.1], True),
+            "a call with 'a' for argument 1 (n) cannot run here: it must be an int. "
+            "Pass such a value.",
+        ),
+        (
+            (2, 0.5, True),
+            "a call with 0.5 for argument 2 (angles) cannot run here: it must be a list of float. "
+            "Pass such a value.",
+        ),
+        (
+            ([1, 2], [0.1], True),
+            "a call with [1, 2] for argument 1 (n) cannot run here: it must be an int. Pass such "
+            "a value. Only cudaq.sample and cudaq.observe broadcast over lists.",
+        ),
+        (
+            (2,),
+            "a call with 1 arguments cannot run here: the kernel takes 3. "
+            "Pass an int (n), a list of float (angles), a bool (flag).",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit(arguments, text):
+    cudaq.set_target("pasqal")
+    assert message(lambda: cudaq.get_state(typed, *arguments), "UnsupportedKernelError") == (
+        f"typed: {text}"
+    )
