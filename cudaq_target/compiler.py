@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from cudaq_target import native as native_stage
 from cudaq_target.assemble import assemble
 from cudaq_target.ccz import ccz_pulses
 from cudaq_target.errors import DeviceLimitError
+from cudaq_target.locks import ForkSafeLock
 from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, Rz
 from cudaq_target.place import check_size, place
 from cudaq_target.pulses import cphase_pulse, gate_time_ns, pi_pulse, raman_pulse
@@ -99,7 +99,7 @@ class Plans:
 
     def __init__(self) -> None:
         self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
 
     def get(self, structure: Hashable) -> Plan | None:
         """Return the plan for a structure, or None."""
