@@ -319,6 +319,7 @@ def _pulses(native: NativeCircuit, placement: Placement, rules: DeviceRules) -> 
             gates.append(triangle)
             first, second, third = (p.duration_ns for p in triangle.pulses[:3])
             gate_ns.append((first, second, third))
+            fidelity *= max(0.0, 1.0 - triangle.infidelity)
     opening = pi_pulse(rules)
     durations = Durations(rotation_ns, gate_ns, opening.duration_ns)
     return _Pulses(rotations, gates, opening, durations, 1.0 - fidelity)

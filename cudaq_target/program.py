@@ -38,7 +38,7 @@ class Stats:
         n_swaps: SWAPs that routing inserted.
         n_raman_pulses: One-qubit pulses.
         duration_ns: Length of the sequence, padding included (ns).
-        predicted_infidelity: 1 - (product of the CPhases' process fidelities) for 10 % spread of
+        predicted_infidelity: 1 - (product of the entangling gates' process fidelities) for 10 % spread of
             the pair interaction and 1 % spread of the Rabi frequency; without spread the gates are
             exact.
     """

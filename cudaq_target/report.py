@@ -45,7 +45,7 @@ def program_report(program: Program) -> str:
         *_block("time", _shares(timeline)),
         *_block("slowest", _slowest(gates)),
         *_block("exactness", [_exactness(gates)]),
-        *_block("robustness", [_robustness(program, gates)]),
+        *_block("robustness", [_robustness(program)]),
     ]
     return "\n".join(lines)
 
@@ -150,9 +150,8 @@ def _exactness(gates: Sequence[PlayedGate]) -> str:
     return f"pulses are solved for their distances; amplitude left in Rydberg states <= 1e{decade}"
 
 
-def _robustness(program: Program, gates: Sequence[PlayedGate]) -> str:
-    excluded = ", CCZ not counted" if any(len(gate.atoms) == 3 for gate in gates) else ""
+def _robustness(program: Program) -> str:
     return (
         f"1 - F = {program.stats.predicted_infidelity:.1e} for a spread of 10 % in interactions "
-        f"and 1 % in Rabi frequency{excluded}"
+        "and 1 % in Rabi frequency"
     )
