@@ -25,6 +25,9 @@ inline constexpr int kLooksWithLock = 150;
 /// How long a wait may ignore Ctrl-C and the death of the peer.
 inline constexpr std::int64_t kLookAroundNs = 50'000'000;
 
+/// A peer in Python answers within some ten microseconds, which is less than a wake-up costs.
+inline constexpr std::int64_t kPythonSpinNs = 60'000;
+
 class Client {
 public:
     Client(const MappedSlotRing& mapped, const std::string& wait, double takeover_timeout_s)
@@ -105,9 +108,14 @@ public:
         if (target.bytes().size() < ring.tx_stride()) {
             throw nb::value_error("the buffer is shorter than an answer slot");
         }
-        if (!has_wanted_answer() &&
+        const auto is_ready = [this] { return has_wanted_answer(); };
+        if (!is_ready() && timeout_ns > kPythonSpinNs && strategy_ == Wait::kAdaptive) {
+            const nb::gil_scoped_release unlocked;
+            wait_until(is_ready, Wait::kBusy, ring.producer_bell(), deadline_after(kPythonSpinNs));
+        }
+        if (!is_ready() &&
             (timeout_ns <= 0 ||
-             !await([this] { return has_wanted_answer(); }, deadline_after(timeout_ns)))) {
+             !await(is_ready, deadline_after(timeout_ns)))) {
             return false;
         }
         const auto k = static_cast<std::uint32_t>(client_.oldest_number() % ring.n_slots());

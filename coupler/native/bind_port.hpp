@@ -49,6 +49,10 @@ public:
         if (!has_request()) {
             const auto until_ns = deadline_after(timeout_ns);
             const nb::gil_scoped_release unlocked;
+            if (strategy_ == Wait::kAdaptive) {
+                wait_until(has_request, Wait::kBusy, ring_.consumer_bell(),
+                           std::min(until_ns, deadline_after(kPythonSpinNs)));
+            }
             wait_until(has_request, strategy_, ring_.consumer_bell(), until_ns);
         }
         if (!has_request()) {
