@@ -38,9 +38,9 @@ class Stats:
         n_swaps: SWAPs that routing inserted.
         n_raman_pulses: One-qubit pulses.
         duration_ns: Length of the sequence, padding included (ns).
-        predicted_infidelity: 1 - (product of the entangling gates' process fidelities) for 10 % spread of
-            the pair interaction and 1 % spread of the Rabi frequency; without spread the gates are
-            exact.
+        predicted_infidelity: 1 - (product of the entangling gates' process fidelities) for 10 %
+            spread of the pair interaction and 1 % spread of the Rabi frequency; without spread the
+            gates are exact.
     """
 
     n_qubits: int
@@ -77,6 +77,13 @@ class Program:
     cache_dir: str | None = None
     plans: Plans = field(default_factory=Plans, repr=False)
     trace: Callable[..., Circuit] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        stats = self.stats
+        return (
+            f"<Program: {self.kernel} on {self.rules.name}, {stats.n_qubits} qubits, "
+            f"{stats.n_entangling} entangling gates, {stats.duration_ns / 1e3:.3f} µs>"
+        )
 
     @property
     def kernel(self) -> str:

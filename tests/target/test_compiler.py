@@ -273,3 +273,10 @@ def test_too_many_qubits_are_refused_before_any_lowering(monkeypatch: pytest.Mon
     monkeypatch.setattr(native_stage, "lower", None)
     with pytest.raises(DeviceLimitError, match=r"a kernel of 500 qubits: .* at most 100 atoms"):
         compile_circuit(circuit(500), DAD)
+
+
+def test_a_program_introduces_itself_in_one_line() -> None:
+    program = compile_circuit(circuit(2, gate("h", 0), gate("x", 1, controls=(0,))), DAD)
+    assert repr(program).startswith(
+        "<Program: hand on DigitalAnalogDevice, 2 qubits, 1 entangling gates, 0."
+    )
