@@ -45,16 +45,16 @@ def shifted(values: list[int]) -> int:
 
 
 @dataclass(slots=True)
-class Outcome:
+class Reading:
     first: bool
     weight: float
 
 
 @cudaq.kernel
-def structured() -> Outcome:
+def structured() -> Reading:
     q = cudaq.qvector(2)
     x(q[0])
-    return Outcome(mz(q[0]), 0.5)
+    return Reading(mz(q[0]), 0.5)
 
 
 @cudaq.kernel
