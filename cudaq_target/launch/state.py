@@ -31,7 +31,7 @@ def get_state(session: Session, kernel: Any, *args: object) -> cudaq.State:  # n
 
     Args:
         session: The target in force.
-        kernel: A decorated or built kernel; it must not measure.
+        kernel: A decorated or built kernel; of one that measures, the state before it does.
         *args: Its arguments.
 
     Returns:
