@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json as json_format
+import os
 import shlex
 import sys
 from importlib import import_module
@@ -44,8 +45,9 @@ def main(name: str, quick: bool = False, json: bool = False, output: Path | None
 
 def measure(name: str, quick: bool) -> Report:
     """Run all rows of a benchmark."""
-    facts = machine_facts()  # before the load is our own
+    facts = machine_facts()
     rows = tuple(import_module(f"benchmarks.{name}").rows(quick))
+    facts["load_1min_at_end"] = round(os.getloadavg()[0], 2)
     command = ["python", "-m", "benchmarks.run", name, *(["--quick"] if quick else [])]
     return Report(name, rows, shlex.join(command), facts)
 

@@ -28,8 +28,9 @@ def markdown(record: dict[str, Any]) -> str:
         "",
         f"`{record['command']}`, {record['date']}, commit {machine['commit']}: {machine['cpu']}, "
         f"{machine['cores']} cores, {machine['memory_gib']} GiB, load {machine['load_1min']} at "
-        f"the start, pinning {machine['pinning']}, threads: {machine['threads']}. "
-        f"Python {machine['python']}; {versions}.",
+        f"the start and {machine.get('load_1min_at_end', 'unknown')} at the end, pinning "
+        f"{machine['pinning']}, threads: {machine['threads']}. Python {machine['python']}; "
+        f"{versions}.",
         "",
         "| name | value | unit | spread | peer | ratio | reach | holds |",
         "|---|---|---|---|---|---|---|---|",
