@@ -11,12 +11,16 @@ import threading
 import time
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cudaq_target.coupler.errors import CallTimeoutError, PeerGoneError
 from cudaq_target.coupler.frame import function_id
 from cudaq_target.coupler.shm import Client, Dispatcher, SlotRing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SPAWN = multiprocessing.get_context("spawn")
 INCREMENT = function_id("rpc_increment")
@@ -25,8 +29,11 @@ _numbers = count()
 
 
 @pytest.fixture
-def name() -> str:
-    return f"test-{os.getpid()}-processes-{next(_numbers)}"
+def name() -> Iterator[str]:
+    """A free name; what a killed server leaves goes with the test."""
+    name = f"test-{os.getpid()}-processes-{next(_numbers)}"
+    yield name
+    (Path("/dev/shm") / f"cudaq-target-{name}").unlink(missing_ok=True)
 
 
 def serve(name: str, wait: str) -> None:
