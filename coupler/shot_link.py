@@ -71,10 +71,10 @@ class ShotSink:
         )
 
     def _on_batch(self, call: Call) -> Reply:
-        batch = read_shot_batch(call.arguments)
-        if batch is None or batch.n_qubits == 0:
-            return BAD_REQUEST
-        if batch.session not in self._receivers:
+        if int.from_bytes(call.arguments[:8], "little") not in self._receivers:
+            batch = read_shot_batch(call.arguments)
+            if batch is None or batch.n_qubits == 0:
+                return BAD_REQUEST
             if not self._make_room():
                 return Reply(Status.BUSY)
             self._receivers[batch.session] = ShotReceiver(
