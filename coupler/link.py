@@ -430,6 +430,7 @@ def connect(
         EndpointError: `endpoint` has another form.
         LinkTimeoutError: No server came in time.
         LinkRefusedError: The server refused the keys.
+        LinkBusyError: Another live process uses the ring; a ring serves one client.
     """
     place = parse_endpoint(endpoint) if isinstance(endpoint, str) else endpoint
     chosen = options or TransportOptions()

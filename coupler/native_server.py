@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cudaq_target.coupler.endpoint import Endpoint
 from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
-from cudaq_target.coupler.transports.shared_memory import create_ring
+from cudaq_target.coupler.transports.shared_memory import create_ring, remove_ring
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -59,7 +59,7 @@ class NativeServer:
         """Answer what waits, stop, and remove the name."""
         if os.getpid() == self._pid and self.is_running:
             self._dispatcher.stop()
-            self._ring.unlink()
+            remove_ring(self._ring)
 
     def __enter__(self) -> NativeServer:
         return self

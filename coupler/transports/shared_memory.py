@@ -6,6 +6,8 @@ segment of the next one.
 
 from __future__ import annotations
 
+import atexit
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from cudaq_target.coupler.endpoint import Endpoint
 
 STRIDE_BYTES: Final = 128
+_OWNED: Final[dict[str, tuple[int, SlotRing]]] = {}
 _ATTACH_AGAIN_S: Final = 0.01
 # An answer shows a moment before its slot is free again: a server may be interrupted in between.
 _CLEARING_NS: Final = 20_000_000
@@ -52,9 +55,25 @@ def create_ring(endpoint: Endpoint, options: TransportOptions) -> SlotRing:
         AddressInUseError: A live process has a segment of this name.
     """
     try:
-        return SlotRing.create(endpoint.place, options.n_slots, stride_of(options.slot_bytes))
+        ring = SlotRing.create(endpoint.place, options.n_slots, stride_of(options.slot_bytes))
     except SegmentInUseError as error:
         raise AddressInUseError(str(endpoint)) from error
+    _OWNED[endpoint.place] = (os.getpid(), ring)
+    return ring
+
+
+def remove_ring(ring: SlotRing) -> None:
+    """Remove the name of a segment that `create_ring` made."""
+    ring.unlink()
+    _OWNED.pop(ring.name, None)
+
+
+@atexit.register
+def _remove_forgotten() -> None:
+    """A name outlives its process; servers that nobody closed lose theirs here."""
+    for pid, ring in _OWNED.values():
+        if pid == os.getpid():  # a child of a fork does not own what it inherited
+            ring.unlink()
 
 
 class ShmWire:
@@ -217,4 +236,4 @@ class ShmPort:
     def close(self) -> None:
         """Give the role of the server back, and remove the name."""
         self._port.close()
-        self._ring.unlink()
+        remove_ring(self._ring)
