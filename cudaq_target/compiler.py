@@ -11,6 +11,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cudaq_target import native as native_stage
 from cudaq_target.assemble import assemble
 from cudaq_target.ccz import ccz_pulses
@@ -18,7 +20,7 @@ from cudaq_target.errors import DeviceLimitError
 from cudaq_target.locks import ForkSafeLock
 from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, Rz
 from cudaq_target.place import check_size, place
-from cudaq_target.pulses import cphase_pulse, gate_time_ns, pi_pulse, raman_pulse
+from cudaq_target.pulses import cphase_pulse, gate_times_ns, pi_pulse, raman_pulse
 from cudaq_target.route import check_reach, find_swaps, insert_swaps, ops_on_atoms
 from cudaq_target.schedule import Durations, retime, schedule
 from cudaq_target.signs import apply_flips, choose_flips
@@ -26,6 +28,8 @@ from cudaq_target.units import TWO_PI
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+    from numpy.typing import NDArray
 
     from cudaq_target.assemble import GatePulses
     from cudaq_target.ccz import CczPulses
@@ -265,15 +269,16 @@ def _on_atoms(
     routed = native_stage.merge(insert_swaps(native, swaps)) if swaps else native
     interactions = placement.interactions_rad_per_us
 
-    def cost_ns(a: int, b: int, theta: float) -> float:
-        interaction = float(interactions[a, b])
-        needed_ns = 1e3 * (-theta % TWO_PI) / interaction
-        time_ns = gate_time_ns(rules, interaction, theta)
-        if time_ns > rules.rydberg.max_duration_ns:
-            return time_ns + _TOO_LONG_NS
-        return time_ns + _SLACK_WEIGHT * min(needed_ns, _MAX_NEEDED_NS)
+    def costs_ns(
+        a: NDArray[np.int64], b: NDArray[np.int64], theta: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        needed_ns = 1e3 * np.mod(-theta, TWO_PI) / interactions[a, b]
+        times_ns = gate_times_ns(rules, interactions[a, b], theta)
+        too_long_ns = np.where(times_ns > rules.rydberg.max_duration_ns, _TOO_LONG_NS, 0.0)
+        slack_ns = _SLACK_WEIGHT * np.minimum(needed_ns, _MAX_NEEDED_NS)
+        return np.asarray(times_ns + too_long_ns + slack_ns, dtype=np.float64)
 
-    return apply_flips(routed, choose_flips(routed, cost_ns))
+    return apply_flips(routed, choose_flips(routed, costs_ns))
 
 
 def _structure(native: NativeCircuit) -> Hashable:

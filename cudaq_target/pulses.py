@@ -149,24 +149,29 @@ def gate_time_ns(rules: DeviceRules, interaction_rad_per_us: float, theta_rad: f
 
 
 def gate_times_ns(
-    rules: DeviceRules, interaction_rad_per_us: NDArray[np.float64], theta_rad: float
+    rules: DeviceRules,
+    interaction_rad_per_us: NDArray[np.float64],
+    theta_rad: float | NDArray[np.float64],
 ) -> NDArray[np.int64]:
-    """Predict T for many interactions at once; see `gate_time_ns`.
+    """Predict T for many gates at once; see `gate_time_ns`.
 
     Args:
         rules: The device.
         interaction_rad_per_us: Pair interactions V (rad/µs), any shape.
-        theta_rad: Phase θ (rad).
+        theta_rad: Phase θ (rad): one for all, or the same shape.
 
     Returns:
         T (ns), same shape; never longer for a larger V. It may exceed `max_duration_ns`: how far
         tells a router what a move would gain.
     """
-    return _times_ns(rules.rydberg, interaction_rad_per_us, _phi_rad(theta_rad))
+    turned = TWO_PI - np.mod(theta_rad, TWO_PI)
+    return _times_ns(rules.rydberg, interaction_rad_per_us, np.maximum(turned, _TINY))
 
 
 def _times_ns(
-    beam: BeamRules, interaction_rad_per_us: NDArray[np.float64], phi_rad: float
+    beam: BeamRules,
+    interaction_rad_per_us: NDArray[np.float64],
+    phi_rad: float | NDArray[np.float64],
 ) -> NDArray[np.int64]:
     """Predict T (ns) where the interaction has to make the phase -φ."""
     turn_ns = 1e3 * TWO_PI / beam.max_rabi_rad_per_us
@@ -221,8 +226,9 @@ def cphase_pulse(
     beam = rules.rydberg
     interaction = round(float(interaction_rad_per_us), _N_DIGITS_INTERACTION)
     theta = round(wrap_rad(float(theta_rad)), _N_DIGITS_THETA)
-    first_ns = gate_time_ns(rules, interaction, theta) if interaction > 0.0 else _NEVER_NS
-    if first_ns > beam.max_duration_ns:
+    lengths_ns = _lengths_ns(beam, interaction, theta) if interaction > 0.0 else []
+    if not lengths_ns:
+        first_ns = gate_time_ns(rules, interaction, theta) if interaction > 0.0 else _NEVER_NS
         raise DeviceLimitError(
             subject=(
                 f"CPhase({theta:.4f} rad) at interaction {interaction:.3g} rad/µs"
@@ -232,7 +238,6 @@ def cphase_pulse(
             device=rules.name,
             remedy=_remedy(rules, theta),
         )
-    lengths_ns = _lengths_ns(beam, interaction, theta)
     for duration_ns in lengths_ns:
         found = _solved(beam, interaction, theta, duration_ns)
         if found is not None:

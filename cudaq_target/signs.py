@@ -11,18 +11,25 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit, NativeOp, Rz
 from cudaq_target.units import TWO_PI, wrap_rad
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
 Stretch = tuple[int, int]
 """(atom, number of Raman pulses on it before the stretch)."""
 
 
 def choose_flips(
-    native: NativeCircuit, gate_time_ns: Callable[[int, int, float], float]
+    native: NativeCircuit,
+    gate_times_ns: Callable[
+        [NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]
+    ],
 ) -> frozenset[Stretch]:
     """Find the stretches to conjugate with X so that the sum of gate times is small.
 
@@ -30,23 +37,28 @@ def choose_flips(
 
     Args:
         native: Circuit on atoms.
-        gate_time_ns: Time of CPhase(theta) on atoms (a, b), as f(a, b, theta) in ns.
+        gate_times_ns: Times of CPhase(theta) on atoms (a, b) for many gates at once (ns), as
+            f(a, b, theta) of three arrays of shape (n_gates,).
 
     Returns:
         Stretches to flip. Never the first or last one of an atom (there is no pulse to merge
         with) and never one that holds a CCZ.
     """
     gates, free = _stretches(native)
+    if not gates or not free:
+        return frozenset()
+    a = np.array([first[0] for first, _, _ in gates])
+    b = np.array([second[0] for _, second, _ in gates])
+    theta = np.array([angle for _, _, angle in gates])
+    as_it_is, flipped_sign = gate_times_ns(a, b, theta), gate_times_ns(a, b, -theta)
+    costs: list[tuple[float, float]]
+    costs = list(zip(as_it_is.tolist(), flipped_sign.tolist(), strict=True))
     touching: dict[Stretch, list[int]] = {}
-    costs: list[tuple[float, float]] = []
-    for index, (first, second, theta) in enumerate(gates):
-        costs.append(
-            (gate_time_ns(first[0], second[0], theta), gate_time_ns(first[0], second[0], -theta))
-        )
+    for index, (first, second, _) in enumerate(gates):
         for stretch in (first, second):
             touching.setdefault(stretch, []).append(index)
     moves: list[tuple[Stretch, ...]] = [(s,) for s in touching if s in free]
-    moves += [(a, b) for a, b, _ in gates if a in free and b in free]
+    moves += [(one, two) for one, two, _ in gates if one in free and two in free]
     flipped: set[Stretch] = set()
 
     def cost(index: int) -> float:
