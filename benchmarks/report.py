@@ -27,12 +27,15 @@ PACKAGES = (
     "cudaq-target",
     "cuda-quantum-cu12",
     "cuda-quantum-cu13",
+    "eclipse-zenoh",
+    "iceoryx2",
     "mqt.bench",
     "mqt.qmap",
     "numba",
     "numpy",
     "pulser-core",
     "pulser-simulation",
+    "pyzmq",
     "qiskit",
     "qutip",
     "scipy",
@@ -114,7 +117,7 @@ class Report:
 
 
 def summary(samples: Sequence[float]) -> dict[str, float] | None:
-    """Return p50, p99, p99.9, maximum and number of repeats, or None without repeats."""
+    """Return p50, p90, p99, p99.9, maximum and number of repeats, or None without repeats."""
     if not samples:
         return None
     ordered = sorted(samples)
@@ -126,6 +129,7 @@ def summary(samples: Sequence[float]) -> dict[str, float] | None:
         "n": len(ordered),
         "min": ordered[0],
         "p50": statistics.median(ordered),
+        "p90": rank(0.9),
         "p99": rank(0.99),
         "p99.9": rank(0.999),
         "max": ordered[-1],

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.report import RESULTS, Report, machine_facts, table, write
 from benchmarks.table import refresh
 
-NAMES = ("compile", "digital")
+NAMES = ("compile", "digital", "rtt", "throughput")
 
 
 def main(name: str, quick: bool = False, json: bool = False, output: Path | None = None) -> int:
