@@ -193,7 +193,7 @@ def compile_time_rows(name: str, repeats: int) -> Iterator[Row]:
             ),
         )
     yield Row(
-        name="of this Numba's start, once per process",
+        name="Numba's start alone, once per process",
         value=float(np.median(numba_ms)),
         unit="ms",
         samples=tuple(numba_ms),
