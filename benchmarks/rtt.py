@@ -42,7 +42,7 @@ class Effort:
     sockets: int
 
 
-FULL = Effort(blocks=20, native=10_000, shm=5_000, sockets=5_000)
+FULL = Effort(blocks=20, native=10_000, shm=5_000, sockets=1_500)
 QUICK = Effort(blocks=4, native=2_000, shm=1_000, sockets=150)
 
 
