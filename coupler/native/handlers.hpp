@@ -49,8 +49,11 @@ static_assert(sizeof(ShotBatchHeader) == 24);
 
 /// Whether `arg_len` bytes are a whole batch with this header.
 constexpr bool is_whole(const ShotBatchHeader& batch, std::uint32_t arg_len) noexcept {
+    if (batch.n_shots == 0) {
+        return arg_len == sizeof(ShotBatchHeader);
+    }
     const auto row_bytes = (std::uint64_t{batch.n_qubits} + 63) / 64 * 8;
-    return (batch.n_qubits > 0 || batch.n_shots == 0) &&
+    return batch.n_qubits > 0 &&
            row_bytes <= arg_len && batch.n_shots <= arg_len &&  // so that the product fits 64 bits
            arg_len == sizeof(ShotBatchHeader) + batch.n_shots * row_bytes;
 }

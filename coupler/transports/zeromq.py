@@ -50,6 +50,7 @@ _FAILED_HANDSHAKE: Final = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
+_LONGEST_HANDSHAKE_BYTES: Final = 1024
 
 
 def _high_water_mark(options: TransportOptions) -> int:
@@ -75,6 +76,15 @@ def _set_common(socket: zmq.Socket[bytes], options: TransportOptions) -> None:
     socket.setsockopt(zmq.RCVBUF, TCP_BUFFER_BYTES)
     socket.setsockopt(zmq.RCVTIMEO, LOOK_AROUND_MS)
     socket.setsockopt(zmq.IPV6, 1)
+
+
+def _admit_handshake(socket: zmq.Socket[bytes], options: TransportOptions) -> None:
+    """Let the commands of a CURVE handshake pass where slots are shorter than they are.
+
+    libzmq applies its limit of message lengths to them too. A frame that is longer than a slot is
+    then cut on receipt, and refused because its length disagrees with its header.
+    """
+    socket.setsockopt(zmq.MAXMSGSIZE, max(options.slot_bytes, _LONGEST_HANDSHAKE_BYTES))
 
 
 class _TimedReceiver:
@@ -139,6 +149,7 @@ class ZmqWire:
         # nobody guesses it. A leading 0 is ZeroMQ's.
         self._socket.setsockopt(zmq.ROUTING_ID, b"\1" + os.urandom(_IDENTITY_BYTES))
         if security is not None:
+            _admit_handshake(self._socket, options)
             self._socket.setsockopt(zmq.CURVE_SERVERKEY, security.server_public.encode())
             self._socket.setsockopt(zmq.CURVE_PUBLICKEY, security.keys.public.encode())
             self._socket.setsockopt(zmq.CURVE_SECRETKEY, security.keys.secret.encode())
@@ -250,6 +261,7 @@ class ZmqPort:
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a client that reconnects is the same
         if security is not None:
+            _admit_handshake(self._socket, options)
             self._socket.setsockopt(zmq.CURVE_SERVER, 1)
             self._socket.setsockopt(zmq.CURVE_SECRETKEY, security.keys.secret.encode())
             self._socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,16 @@ def wait_for(server, counter, at_least=1):
 def test_a_friend_is_served(server, keys):
     assert still_serves_friends(server, keys)
     assert server.counters()["refused_handshakes"] == 0
+
+
+def test_a_friend_is_served_through_slots_shorter_than_the_handshake(keys):
+    options = replace(OPTIONS, slot_bytes=128)
+    security = server_security(keys["server"][1], [keys["friend"][0]])
+    with (
+        serve(table(), PLACE, options=options, security=security) as server,
+        connect(server.endpoint, options=options, security=security_of(keys, "friend")) as link,
+    ):
+        assert link.call("rpc_increment", b"a", 5.0).result == b"b"
 
 
 def test_an_unknown_key_is_refused_and_counted(server, keys):

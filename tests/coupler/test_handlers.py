@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cudaq_target.coupler.frame import Status, function_id, read_response, request_frame
@@ -29,6 +29,7 @@ def call(dispatcher: Dispatcher, name: str, arguments: bytes = b"", session=None
 
 @settings(max_examples=60)
 @given(n_shots=st.integers(0, 700), n_qubits=st.integers(1, 200), seed=st.integers(0, 99))
+@example(n_shots=0, n_qubits=193, seed=0)  # no rows, each of which would exceed the header
 def test_occupation_counts_ones(n_shots: int, n_qubits: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     bits = rng.integers(0, 2, size=(n_shots, n_qubits), dtype=np.uint8)
