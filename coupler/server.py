@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -9,6 +10,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol, overload
+from weakref import WeakSet
 
 from cudaq_target.coupler.control import ControlServer
 from cudaq_target.coupler.dispatch import RPC_INCREMENT, Dispatcher, Function
@@ -39,6 +41,7 @@ _WINDOWS_REMEMBERED: Final = 4
 _IDLE_S: Final = 0.02
 _PENDING_S: Final = 0.001
 _TEND_NS: Final = 20_000_000
+_LAST_WAIT_S: Final = 2.0
 
 
 class CounterSet(Protocol):
@@ -113,6 +116,7 @@ class Server:
         self._thread = threading.Thread(target=self._run, name=f"coupler {port.endpoint}")
         self._thread.daemon = True  # an interpreter that ends does not wait for its clients
         self._thread.start()
+        _RUNNING.add(self)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -144,13 +148,22 @@ class Server:
         Raises:
             ServerFailedError: The server had stopped with an error before.
         """
-        if os.getpid() != self._pid:
-            return  # a child of a fork has neither the thread nor a claim on the sockets
-        self._stop.set()
-        self._thread.join()
+        if not self._end():
+            return
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise ServerFailedError(str(self.endpoint), repr(failure)) from failure
+
+    def _end(self, timeout_s: float | None = None) -> bool:
+        """Stop the thread and wait for it.
+
+        False in a child of a fork, which has neither the thread nor a claim on the sockets.
+        """
+        if os.getpid() != self._pid:
+            return False
+        self._stop.set()
+        self._thread.join(timeout_s)
+        return True
 
     def __enter__(self) -> Server:
         return self
@@ -338,3 +351,17 @@ def _port(place: Endpoint, options: TransportOptions, security: ServerSecurity |
     from cudaq_target.coupler.transports.zeromq import ZmqPort  # noqa: PLC0415
 
     return ZmqPort(place, options, security)
+
+
+_RUNNING: WeakSet[Server] = WeakSet()
+
+
+@atexit.register
+def _stop_forgotten() -> None:
+    """End the threads of servers that nobody closed while Python still can.
+
+    A daemon thread that waits in native code when the interpreter goes is torn out of it, through
+    frames that cannot unwind, and the process aborts.
+    """
+    for server in list(_RUNNING):
+        server._end(_LAST_WAIT_S)
