@@ -1,0 +1,1 @@
+"""Numba kernels: one core, without the interpreter lock, callable from compiled handlers."""

@@ -1,0 +1,1 @@
+"""NumPy kernels: short, and the definition of every result."""
