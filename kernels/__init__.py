@@ -1,1 +1,47 @@
-"""Kernels that process shots and decide; each has a NumPy reference that defines its result."""
+"""Kernels that process shots and decide; each has a NumPy reference that defines its result.
+
+Every kernel is one function with a keyword `backend`; a name loads its module when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cudaq_target.kernels.backends import Backend
+    from cudaq_target.kernels.errors import (
+        BackendUnavailableError,
+        KernelError,
+        KernelInputError,
+    )
+
+__all__ = [
+    "Backend",
+    "BackendUnavailableError",
+    "KernelError",
+    "KernelInputError",
+]
+
+# One line per public name, sorted; the same names stand above, once for type checkers and once in
+# `__all__`.
+_MODULES = {
+    "Backend": "backends",
+    "BackendUnavailableError": "errors",
+    "KernelError": "errors",
+    "KernelInputError": "errors",
+}
+
+
+if not TYPE_CHECKING:  # or type checkers would take any name, submodules too, for an `object`
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})
