@@ -147,12 +147,22 @@ public:
         return named;
     }
     std::size_t session_bytes() const { return session_bytes_; }
-    bool is_running() const { return service_ != nullptr; }
+    std::uint32_t window() const { return window_; }
+    bool is_running() const { return service_ != nullptr || is_lent_; }
+
+    /// Lends the table to another loop, which calls it from one thread until `give_back`.
+    Dispatcher& borrow(std::size_t frame_bytes) {
+        check_idle();
+        dispatcher_.prepare(frame_bytes);
+        is_lent_ = true;
+        return dispatcher_;
+    }
+    void give_back() noexcept { is_lent_ = false; }
 
 private:
     void check_idle() const {
-        if (service_) {
-            throw nb::value_error("this dispatcher serves a ring; stop() it first");
+        if (is_running()) {
+            throw nb::value_error("this dispatcher serves a ring or a socket; stop it first");
         }
     }
 
@@ -197,6 +207,7 @@ private:
     std::shared_ptr<Segment> segment_;
     std::unique_ptr<Session> session_;
     std::unique_ptr<Service> service_;
+    bool is_lent_ = false;
 };
 
 inline void bind_dispatcher(nb::module_& module) {
