@@ -9,18 +9,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cudaq_target.coupler.control_client import ControlClient
+    from cudaq_target.coupler.control import ControlServer
+    from cudaq_target.coupler.control_client import ControlClient, RemoteRun
+    from cudaq_target.coupler.control_messages import RunState
     from cudaq_target.coupler.decode_server import DecodeServer
-    from cudaq_target.coupler.dispatch import RPC_INCREMENT, Call, Dispatcher, Function, Reply
+    from cudaq_target.coupler.decode_service import DecodeService
+    from cudaq_target.coupler.decoder_config import read_decoders
+    from cudaq_target.coupler.dispatch import (
+        PENDING,
+        RPC_INCREMENT,
+        Call,
+        Dispatcher,
+        Function,
+        Reply,
+    )
     from cudaq_target.coupler.endpoint import Endpoint, parse_endpoint
-    from cudaq_target.coupler.errors import CouplerError
+    from cudaq_target.coupler.errors import (
+        CouplerError,
+        ProgramRefusedError,
+        RemoteCallError,
+        StreamLostError,
+    )
     from cudaq_target.coupler.frame import Status
+    from cudaq_target.coupler.handlers import handler, stateful_handler
+    from cudaq_target.coupler.histogram import Histogram
     from cudaq_target.coupler.link import Answer, Link, Missing, connect
     from cudaq_target.coupler.link_errors import LinkError
-    from cudaq_target.coupler.machine import Machine, ThreadedRun
+    from cudaq_target.coupler.machine import Machine, MachineRun, ThreadedRun
     from cudaq_target.coupler.native_server import NativeServer
     from cudaq_target.coupler.payload import ShotBatch
-    from cudaq_target.coupler.record import Recorder
+    from cudaq_target.coupler.playback import PlaybackResult, play
+    from cudaq_target.coupler.playback_callers import Discard, InProcess, OverLink
+    from cudaq_target.coupler.record import (
+        Damage,
+        Durability,
+        RecordedFrame,
+        Recorder,
+        read_recording,
+        replay,
+    )
+    from cudaq_target.coupler.schedule import parse_schedule
     from cudaq_target.coupler.security import (
         ClientSecurity,
         KeyPair,
@@ -30,31 +58,54 @@ if TYPE_CHECKING:
         server_security,
     )
     from cudaq_target.coupler.server import Server, serve
+    from cudaq_target.coupler.shm import Dispatcher as NativeDispatcher
+    from cudaq_target.coupler.shm import FrameReader, FrameSegment, FrameWriter
     from cudaq_target.coupler.shot_link import ShotPublisher, ShotSink
     from cudaq_target.coupler.shot_receiver import ShotReceiver
     from cudaq_target.coupler.shot_sender import FullPolicy, ShotSender
+    from cudaq_target.coupler.sources import StimMemory, read_source
     from cudaq_target.coupler.transports.interface import TransportOptions
 
 __all__ = [
+    "PENDING",
     "RPC_INCREMENT",
     "Answer",
     "Call",
     "ClientSecurity",
     "ControlClient",
+    "ControlServer",
     "CouplerError",
+    "Damage",
     "DecodeServer",
+    "DecodeService",
+    "Discard",
     "Dispatcher",
+    "Durability",
     "Endpoint",
+    "FrameReader",
+    "FrameSegment",
+    "FrameWriter",
     "FullPolicy",
     "Function",
+    "Histogram",
+    "InProcess",
     "KeyPair",
     "Link",
     "LinkError",
     "Machine",
+    "MachineRun",
     "Missing",
+    "NativeDispatcher",
     "NativeServer",
+    "OverLink",
+    "PlaybackResult",
+    "ProgramRefusedError",
+    "RecordedFrame",
     "Recorder",
+    "RemoteCallError",
+    "RemoteRun",
     "Reply",
+    "RunState",
     "Server",
     "ServerSecurity",
     "ShotBatch",
@@ -63,36 +114,66 @@ __all__ = [
     "ShotSender",
     "ShotSink",
     "Status",
+    "StimMemory",
+    "StreamLostError",
     "ThreadedRun",
     "TransportOptions",
     "client_security",
     "connect",
+    "handler",
     "make_keys",
     "parse_endpoint",
+    "parse_schedule",
+    "play",
+    "read_decoders",
+    "read_recording",
+    "read_source",
+    "replay",
     "serve",
     "server_security",
+    "stateful_handler",
 ]
 
 _MODULES = {
+    "PENDING": "dispatch",
     "RPC_INCREMENT": "dispatch",
     "Answer": "link",
     "Call": "dispatch",
     "ClientSecurity": "security",
     "ControlClient": "control_client",
+    "ControlServer": "control",
     "CouplerError": "errors",
+    "Damage": "record",
     "DecodeServer": "decode_server",
+    "DecodeService": "decode_service",
+    "Discard": "playback_callers",
     "Dispatcher": "dispatch",
+    "Durability": "record",
     "Endpoint": "endpoint",
+    "FrameReader": "shm",
+    "FrameSegment": "shm",
+    "FrameWriter": "shm",
     "FullPolicy": "shot_sender",
     "Function": "dispatch",
+    "Histogram": "histogram",
+    "InProcess": "playback_callers",
     "KeyPair": "security",
     "Link": "link",
     "LinkError": "link_errors",
     "Machine": "machine",
+    "MachineRun": "machine",
     "Missing": "link",
+    "NativeDispatcher": "shm:Dispatcher",
     "NativeServer": "native_server",
+    "OverLink": "playback_callers",
+    "PlaybackResult": "playback",
+    "ProgramRefusedError": "errors",
+    "RecordedFrame": "record",
     "Recorder": "record",
+    "RemoteCallError": "errors",
+    "RemoteRun": "control_client",
     "Reply": "dispatch",
+    "RunState": "control_messages",
     "Server": "server",
     "ServerSecurity": "security",
     "ShotBatch": "payload",
@@ -101,14 +182,24 @@ _MODULES = {
     "ShotSender": "shot_sender",
     "ShotSink": "shot_link",
     "Status": "frame",
+    "StimMemory": "sources",
+    "StreamLostError": "errors",
     "ThreadedRun": "machine",
     "TransportOptions": "transports.interface",
     "client_security": "security",
     "connect": "link",
+    "handler": "handlers",
     "make_keys": "security",
     "parse_endpoint": "endpoint",
+    "parse_schedule": "schedule",
+    "play": "playback",
+    "read_decoders": "decoder_config",
+    "read_recording": "record",
+    "read_source": "sources",
+    "replay": "record",
     "serve": "server",
     "server_security": "security",
+    "stateful_handler": "handlers",
 }
 
 
@@ -117,7 +208,8 @@ if not TYPE_CHECKING:  # or type checkers would take any name, submodules too, f
     def __getattr__(name: str) -> object:
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        module, _, other_name = _MODULES[name].partition(":")
+        value = getattr(import_module(f"{__name__}.{module}"), other_name or name)
         globals()[name] = value
         return value
 

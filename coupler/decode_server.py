@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -63,11 +64,13 @@ class DecoderState(Enum):
 
 @dataclass(slots=True)
 class _Unit:
-    """A decoder with what it has collected."""
+    """A decoder with what it has collected; the servers of several endpoints may share it."""
 
     decoder: Decoder
     bits: NDArray[np.uint8]
     corrections: NDArray[np.uint8]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    n_calls: int = 0
     n_bits: int = 0
     state: DecoderState = DecoderState.COLLECTING
     counters: dict[tuple[Hashable, int], None] = field(default_factory=dict)
@@ -115,7 +118,10 @@ class _Unit:
 
 
 class DecodeServer:
-    """Decoders behind `enqueue_syndromes`, `get_corrections` and `reset_decoder`."""
+    """Decoders behind `enqueue_syndromes`, `get_corrections` and `reset_decoder`.
+
+    Its functions may be served at several endpoints at once, each from its own thread.
+    """
 
     def __init__(self, decoders: Sequence[Decoder]) -> None:
         """Number the decoders from 0.
@@ -141,6 +147,15 @@ class DecodeServer:
         """Where decoder `decoder_id` is in its cycle."""
         return self._units[decoder_id].state
 
+    @property
+    def n_decoders(self) -> int:
+        """How many decoders there are."""
+        return len(self._units)
+
+    def n_calls(self, decoder_id: int) -> int:
+        """Calls that decoder `decoder_id` got so far, repeats not counted."""
+        return self._units[decoder_id].n_calls
+
     def functions(self) -> tuple[Function, ...]:
         """The three rows of the function table."""
         longest = _ENQUEUE.size + packed_bytes(MAX_SYNDROME_BITS)
@@ -158,45 +173,51 @@ class DecodeServer:
         unit = self._unit(decoder_id)
         if unit is None:
             return Reply(Status.INVALID_DECODER)
-        if mapping_id != 0:
-            return BAD_REQUEST
-        if not 1 <= n_bits <= MAX_SYNDROME_BITS:
-            unit.state = DecoderState.FAILED
-            return BAD_REQUEST
-        if len(call.arguments) != _ENQUEUE.size + packed_bytes(n_bits):
-            return BAD_REQUEST
-        if unit.state is DecoderState.FAILED:
-            return OK  # latched: `get_corrections` reports it
-        if not unit.is_repeat(call.session.peer, counter):
-            unit.collect(unpack_bits(call.arguments[_ENQUEUE.size :], n_bits))
-        return OK
+        with unit.lock:
+            unit.n_calls += 1
+            if mapping_id != 0:
+                return BAD_REQUEST
+            if not 1 <= n_bits <= MAX_SYNDROME_BITS:
+                unit.state = DecoderState.FAILED
+                return BAD_REQUEST
+            if len(call.arguments) != _ENQUEUE.size + packed_bytes(n_bits):
+                return BAD_REQUEST
+            if unit.state is DecoderState.FAILED:
+                return OK  # latched: `get_corrections` reports it
+            if not unit.is_repeat(call.session.peer, counter):
+                unit.collect(unpack_bits(call.arguments[_ENQUEUE.size :], n_bits))
+            return OK
 
     def _get_corrections(self, call: Call) -> Reply:
         decoder_id, n_bits, reset = _GET.unpack_from(call.arguments)
         unit = self._unit(decoder_id)
         if unit is None:
             return Reply(Status.INVALID_DECODER)
-        if n_bits != len(unit.corrections):
-            return BAD_REQUEST
-        if unit.state is DecoderState.FAILED:
-            return Reply(Status.INTERNAL_ERROR)
-        if unit.state is not DecoderState.RESULT_READY:
-            return Reply(Status.NOT_READY)
-        packed = pack_bits(unit.corrections)
-        if len(packed) > len(call.result):
-            return BAD_REQUEST
-        call.result[: len(packed)] = packed
-        if reset:
-            unit.clear_corrections()
-        return Reply(Status.OK, len(packed))
+        with unit.lock:
+            unit.n_calls += 1
+            if n_bits != len(unit.corrections):
+                return BAD_REQUEST
+            if unit.state is DecoderState.FAILED:
+                return Reply(Status.INTERNAL_ERROR)
+            if unit.state is not DecoderState.RESULT_READY:
+                return Reply(Status.NOT_READY)
+            packed = pack_bits(unit.corrections)
+            if len(packed) > len(call.result):
+                return BAD_REQUEST
+            call.result[: len(packed)] = packed
+            if reset:
+                unit.clear_corrections()
+            return Reply(Status.OK, len(packed))
 
     def _reset(self, call: Call) -> Reply:
         (decoder_id,) = _RESET.unpack_from(call.arguments)
         unit = self._unit(decoder_id)
         if unit is None:
             return Reply(Status.INVALID_DECODER)
-        unit.reset()
-        return OK
+        with unit.lock:
+            unit.n_calls += 1
+            unit.reset()
+            return OK
 
 
 def enqueue_arguments(decoder_id: int, counter: int, bits: NDArray[np.uint8]) -> bytes:

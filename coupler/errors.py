@@ -341,3 +341,52 @@ class DecoderConfigError(CouplerError):
 
     def __str__(self) -> str:
         return f"decoder configuration, line {self.line}: {self.reason}"
+
+
+@dataclass
+class DecoderEndpointsError(CouplerError):
+    """A decode server was given neither one endpoint for all decoders nor one for each.
+
+    Attributes:
+        n_endpoints: How many endpoints.
+        n_decoders: How many decoders.
+    """
+
+    n_endpoints: int
+    n_decoders: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_endpoints} endpoints for {self.n_decoders} decoders; give one for all of "
+            f"them, or {self.n_decoders}, one for each"
+        )
+
+
+@dataclass
+class PlaybackError(CouplerError):
+    """A schedule cannot be played with what was given.
+
+    Attributes:
+        reason: What is missing or impossible, and what would work.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass
+class SourceError(CouplerError):
+    """A source of syndromes cannot be read or made.
+
+    Attributes:
+        source: What it is, for example "syndromes, line 3".
+        reason: What is wrong with it, and what would work.
+    """
+
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"

@@ -21,10 +21,13 @@ from cudaq_target.coupler.decode_server import (
     get_corrections_arguments,
     reset_arguments,
 )
+from cudaq_target.coupler.errors import PlaybackError
 from cudaq_target.coupler.frame import Status
+from cudaq_target.coupler.link_errors import LinkError
 from cudaq_target.coupler.payload import packed_bytes, unpack_bits
 from cudaq_target.coupler.playback_callers import Caller, Reply
 from cudaq_target.coupler.schedule import Event, Operation, parse_schedule
+from cudaq_target.coupler.sources import MemorySource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -160,19 +163,6 @@ class PlaybackResult:
 _ANY_EVENT: Final = Event(0, Operation.RESET, 0, 0, is_relative=False)
 
 
-def read_source(text: str) -> list[NDArray[np.uint8]]:
-    """Read a source of syndromes: one string of 0 and 1 per line.
-
-    Args:
-        text: Its lines; blank ones are skipped.
-
-    Returns:
-        The rounds, shape (n_bits,) each.
-    """
-    lines = (line.strip() for line in text.splitlines())
-    return [np.array([int(bit) for bit in line], dtype=np.uint8) for line in lines if line]
-
-
 def play(
     schedule: str | Sequence[Event],
     callers: Mapping[int, Caller],
@@ -188,8 +178,8 @@ def play(
 
     Args:
         schedule: Its text, or its events.
-        callers: Sessions by decoder.
-        sources: Rounds of bits by source id, each of shape (n_bits,).
+        callers: Sessions by decoder; several decoders may share one.
+        sources: Rounds of bits by source id, each of shape (n_bits,); see `sources`.
         tick_ns: Length of a tick (ns).
         lead_in_ns: From the call to tick 0 (ns).
         timeout_ns: How long a call waits for its reply (ns).
@@ -198,22 +188,30 @@ def play(
 
     Raises:
         ScheduleError: A line makes no sense.
-        ValueError: A line names a decoder or source that is not given, or a time is not positive.
+        PlaybackError: A line names a decoder or source that is not given, or a time is not
+            positive.
     """
     events = parse_schedule(schedule) if isinstance(schedule, str) else tuple(schedule)
-    rounds = {key: iter(source) for key, source in (sources or {}).items()}
+    rounds = {
+        key: source if isinstance(source, MemorySource) else iter(source)
+        for key, source in (sources or {}).items()
+    }
     for event in events:
         if event.decoder_id not in callers:
-            message = f"line {event.line} calls decoder {event.decoder_id}, which is not given"
-            raise ValueError(message)
+            what = f"line {event.line} calls decoder {event.decoder_id}, which is not given"
+            raise PlaybackError(f"{what}; {_given('decoders', callers)}")
         if event.source_id is not None and event.source_id not in rounds:
-            message = f"line {event.line} names source {event.source_id}, which is not given"
-            raise ValueError(message)
+            what = f"line {event.line} names source {event.source_id}, which is not given"
+            raise PlaybackError(f"{what}; {_given('sources', rounds)}")
     if min(tick_ns, timeout_ns) <= 0:
-        message = f"a tick of {tick_ns} ns and a timeout of {timeout_ns} ns must be positive"
-        raise ValueError(message)
+        reason = f"a tick of {tick_ns} ns and a timeout of {timeout_ns} ns must be positive"
+        raise PlaybackError(reason)
     player = _Player(callers, rounds, tick_ns, timeout_ns, clock, sleep)
     return player.play(events, lead_in_ns)
+
+
+def _given(what: str, ids: Iterable[int]) -> str:
+    return f"given {what}: {', '.join(str(one) for one in sorted(ids)) or 'none'}"
 
 
 class _Player:
@@ -222,7 +220,7 @@ class _Player:
     def __init__(
         self,
         callers: Mapping[int, Caller],
-        rounds: dict[int, Iterator[NDArray[np.uint8]]],
+        rounds: Mapping[int, Iterator[NDArray[np.uint8]]],
         tick_ns: int,
         timeout_ns: int,
         clock: Callable[[], int],
@@ -235,7 +233,7 @@ class _Player:
         self._clock = clock
         self._sleep = sleep
         self._start_ns = 0
-        self._open: dict[tuple[int, int], tuple[Record, Request]] = {}
+        self._open: dict[tuple[Caller, int], tuple[Record, Request]] = {}
         self._unsent: set[int] = set()
         self._raised: set[str] = set()
         self._warnings: list[str] = []
@@ -312,36 +310,44 @@ class _Player:
     def _draw(self, event: Event) -> NDArray[np.uint8] | None:
         if event.source_id is None:
             return np.array(event.bits, dtype=np.uint8)
-        return next(self._rounds[event.source_id], None)
+        source = self._rounds[event.source_id]
+        if event.operation is Operation.ENQUEUE_DATA and isinstance(source, MemorySource):
+            return source.final_readout()
+        return next(source, None)
 
     def _send(self, record: Record, function: str, arguments: bytes) -> None:
-        decoder_id = record.event.decoder_id
+        caller = self._callers[record.event.decoder_id]
         sent_ns = self._now_ns()
-        request = Request(self._callers[decoder_id].submit(function, arguments), sent_ns)
+        try:
+            request = Request(caller.submit(function, arguments), sent_ns)
+        except LinkError as error:
+            record.requests.append(Request(0, sent_ns, status=Status.INTERNAL_ERROR))
+            self._abort(f"line {record.event.line} could not be sent ({error})")
+            return
         record.requests.append(request)
-        self._open[decoder_id, request.request_id] = (record, request)
+        self._open[caller, request.request_id] = (record, request)
 
     def _take_replies(self, until_ns: int) -> None:
         """Take what is there; wait until `until_ns` for more where nothing is."""
-        waiting = {decoder_id for decoder_id, _ in self._open}
+        waiting = {caller for caller, _ in self._open}
         wait_s = max(0, until_ns - self._now_ns()) / 1e9
         share_s = wait_s / len(waiting) if waiting else 0.0
         is_idle = True
-        for decoder_id in waiting:
-            reply = self._callers[decoder_id].collect(share_s)
+        for caller in waiting:
+            reply = caller.collect(share_s)
             while reply is not None:
                 is_idle = False
-                self._take(decoder_id, reply)
-                reply = self._callers[decoder_id].collect(0.0)
+                self._take(caller, reply)
+                reply = caller.collect(0.0)
         self._give_up()
         left_s = (until_ns - self._now_ns()) / 1e9
         if is_idle and left_s > 0:
             self._sleep(left_s)
 
-    def _take(self, decoder_id: int, reply: Reply) -> None:
-        record, request = self._open.pop((decoder_id, reply.request_id), (None, None))
+    def _take(self, caller: Caller, reply: Reply) -> None:
+        record, request = self._open.pop((caller, reply.request_id), (None, None))
         if record is None or request is None:
-            self._warnings.append(f"reply {reply.request_id} of decoder {decoder_id} is not ours")
+            self._warnings.append(f"reply {reply.request_id} answers no request of ours")
             return
         request.return_ns = record.return_ns = self._now_ns()
         request.status = reply.status

@@ -1,4 +1,4 @@
-"""What a player sends its calls through: a dispatcher in this process, or a link."""
+"""What a player sends its calls through: a dispatcher in this process, a link, or nothing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cudaq_target.coupler.frame import (
 )
 from cudaq_target.coupler.link import Missing
 from cudaq_target.coupler.link_errors import LinkBusyError
+from cudaq_target.coupler.payload import packed_bytes
 from cudaq_target.coupler.sessions import DuplicateWindow, Session
 
 if TYPE_CHECKING:
@@ -87,8 +88,30 @@ class InProcess:
         return self._replies.popleft() if self._replies else None
 
 
+class Discard:
+    """Discards every call and replies OK at once, with zeros: what the player itself costs."""
+
+    def __init__(self) -> None:
+        """Nothing is needed."""
+        self._replies: deque[Reply] = deque()
+        self._next_id = 0
+
+    def submit(self, function: str, arguments: bytes) -> int:
+        """Make up a reply; it waits for `collect`."""
+        request_id = self._next_id
+        self._next_id = (self._next_id + 1) & MAX_U32
+        is_read = function == "get_corrections"
+        n_bytes = packed_bytes(int.from_bytes(arguments[8:16], "little")) if is_read else 0
+        self._replies.append(Reply(request_id, Status.OK, bytes(n_bytes)))
+        return request_id
+
+    def collect(self, timeout_s: float) -> Reply | None:  # noqa: ARG002 - nothing comes later
+        """Give one reply; never waits."""
+        return self._replies.popleft() if self._replies else None
+
+
 class OverLink:
-    """Calls a server over a link."""
+    """Calls a server over a link; one for each server, whatever the number of its decoders."""
 
     def __init__(self, link: Link, timeout_s: float = 0.2) -> None:
         """Take the link for this player alone.

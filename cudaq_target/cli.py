@@ -5,6 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from cudaq_target.coupler.errors import (
+    CouplerError,
+    DecoderConfigError,
+    DecoderCountError,
+    DecoderEndpointsError,
+    PlaybackError,
+    ScheduleError,
+    SourceError,
+)
+from cudaq_target.coupler.link_errors import EndpointError, InsecureEndpointError, KeyFileError
 from cudaq_target.errors import (
     DeviceLimitError,
     OptionError,
@@ -16,8 +26,17 @@ from cudaq_target.errors import (
 
 BAD_INPUT, FAILURE = 2, 1
 _INPUT_ERRORS = (
+    DecoderConfigError,
+    DecoderCountError,
+    DecoderEndpointsError,
     DeviceLimitError,
+    EndpointError,
+    InsecureEndpointError,
+    KeyFileError,
     OptionError,
+    PlaybackError,
+    ScheduleError,
+    SourceError,
     UnsuitableDeviceError,
     UnsupportedKernelError,
     UnsupportedProgramError,
@@ -42,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILURE
     try:
         return commands.run(list(sys.argv[1:] if arguments is None else arguments))
-    except TargetError as error:
+    except (CouplerError, TargetError) as error:
         _say(str(error))
         return BAD_INPUT if isinstance(error, _INPUT_ERRORS) else FAILURE
 

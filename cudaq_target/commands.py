@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cudaq_target import coupler_commands, kernel_file
 from cudaq_target import doctor as diagnosis
-from cudaq_target import kernel_file
 from cudaq_target.device import DEFAULT_DEVICE, bundled_devices, resolve, rules
 from cudaq_target.errors import OptionError, UnsuitableDeviceError
 from cudaq_target.target import Pasqal, Session
@@ -288,6 +288,10 @@ def bench(
     flags = [*(["--quick"] if quick else []), *(["--json"] if json else [])]
     command = [sys.executable, "-m", "benchmarks.run", name, *flags]
     _exit(subprocess.run(command, cwd=root, check=False).returncode)
+
+
+app.command(name="decode-server")(coupler_commands.decode_server)
+app.command(name="playback")(coupler_commands.playback)
 
 
 def _exit(code: int) -> None:

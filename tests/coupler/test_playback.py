@@ -9,19 +9,22 @@ import pytest
 
 from cudaq_target.coupler.decode_server import DecodeServer
 from cudaq_target.coupler.dispatch import Dispatcher
-from cudaq_target.coupler.errors import ScheduleError
+from cudaq_target.coupler.errors import PlaybackError, ScheduleError, SourceError
 from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.link import Missing, connect
 from cudaq_target.coupler.link_errors import LinkBusyError, LinkTimeoutError
-from cudaq_target.coupler.playback import play, read_source
-from cudaq_target.coupler.playback_callers import InProcess, OverLink, Reply
+from cudaq_target.coupler.playback import play
+from cudaq_target.coupler.playback_callers import Discard, InProcess, OverLink, Reply
 from cudaq_target.coupler.schedule import Event, Operation, parse_schedule
 from cudaq_target.coupler.server import serve
+from cudaq_target.coupler.sources import StimMemory, read_source
 from cudaq_target.coupler.transports.interface import TransportOptions
 from cudaq_target.kernels.lut_decoder import lookup_decoder
+from tests.coupler.ends import TRANSPORTS, endpoint_of
 from tests.coupler.published_shots import published_decoder, published_shots
 
 IDENTITY = [0, -1, 1, -1, 2, -1]
+LIMIT_S = 20.0
 COLUMNS = (
     "event_index,decoder_id,op,deadline_ns,call_ns,return_ns,status,rounds_streamed,"
     "read_completed,syndrome_bits,correction_bits,correction_mismatch,request_ids,dispatched,"
@@ -232,12 +235,150 @@ def test_over_a_link_with_few_slots(tmp_path):
     assert not result.records[1].correction_mismatch
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_published_shots_against_a_server_of_each_transport(transport, tmp_path):
+    """One schedule in NVIDIA's format: 100 shots, 600 rounds, each with its expected correction."""
+    shots, expected = published_shots()
+    shot = "- reset\n- stream source=0 rounds=5 every=0\n- enqueue_data source=0\n"
+    schedule = "".join(f"{shot}- get_corrections {bit}\n" for bit in expected)
+    functions = DecodeServer([published_decoder()]).functions()
+    with (
+        serve(functions, endpoint_of(transport, tmp_path)) as server,
+        connect(server.endpoint) as link,
+    ):
+        caller = OverLink(link, LIMIT_S)
+        rounds = shots.reshape(600, 24)
+        result = play(schedule, {0: caller}, {0: rounds}, timeout_ns=int(1e9 * LIMIT_S))
+        n_dispatched = server.counters()["dispatched"]
+    assert result.warnings == ()
+    read = [record.correction_bits for record in result.records[3::4]]
+    assert read == [(bit,) for bit in expected]
+    assert n_dispatched == 100 * (1 + 6 + 1)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_two_decoders_behind_one_link(transport, tmp_path):
+    """Decoder 0 streams until decoder 1 has replied, over one link to one server."""
+    decoders = [lookup_decoder(IDENTITY, IDENTITY, IDENTITY, 3) for _ in range(2)]
+    schedule = """\
+0 enqueue session=1 source=0b011
+0 get_corrections 011 session=1 signal=done
++0 stream source=0b100 until=done min_rounds=2 max_rounds=4294967295 every=1000
+- get_corrections return_size=3 after=done
+- reset session=1
+"""
+    functions = DecodeServer(decoders).functions()
+    with (
+        serve(functions, endpoint_of(transport, tmp_path)) as server,
+        connect(server.endpoint) as link,
+    ):
+        callers = dict.fromkeys((0, 1), OverLink(link, LIMIT_S))
+        result = play(schedule, callers, timeout_ns=int(1e9 * LIMIT_S))
+    assert result.warnings == ()
+    assert [row["status"] for row in rows_of(result)] == ["100", "0", "100", "0", "0"]
+    n_rounds = int(rows_of(result)[2]["rounds_streamed"])
+    assert n_rounds >= 2
+    assert rows_of(result)[3]["correction_bits"] == ("100" if n_rounds % 2 else "000")
+
+
+def test_session_that_discards_everything():
+    schedule = "0 reset\n- stream source=0b01 rounds=5 every=0\n- get_corrections return_size=9"
+    result = play(schedule, {0: Discard()}, lead_in_ns=0)
+    assert result.warnings == ()
+    assert [row["status"] for row in rows_of(result)] == ["0", "100", "0"]
+    assert rows_of(result)[2]["correction_bits"] == 9 * "0"
+
+
+@pytest.mark.parametrize(
+    "code_task",
+    [
+        "surface_code:rotated_memory_z",
+        "surface_code:unrotated_memory_x",
+        "repetition_code:memory",
+        "color_code:memory_xyz",
+    ],
+)
+@pytest.mark.parametrize("n_rounds", [3, 4, 5, 9])
+def test_stim_measures_what_its_circuit_does(code_task, n_rounds):
+    """Without noise every detector and observable of the whole circuit is silent."""
+    stim = pytest.importorskip("stim")
+    source = StimMemory(code_task, distance=3, seed=5)
+    circuit = stim.Circuit.generated(code_task, distance=3, rounds=n_rounds)
+    for _ in range(3):
+        rounds = [next(source) for _ in range(n_rounds)]
+        bits = np.concatenate([*rounds, source.final_readout()])
+        assert len(bits) == circuit.num_measurements
+        assert len(rounds[0]) == source.n_bits_per_round
+        events = circuit.compile_m2d_converter().convert(
+            measurements=bits[np.newaxis].astype(bool), append_observables=True
+        )
+        assert not events.any()
+
+
+def test_noise_of_stim_is_that_of_its_circuit():
+    """Detectors fire as often as in Stim's own sampler, and the seed decides when."""
+    stim = pytest.importorskip("stim")
+    settings = {"distance": 3, "before_measure_flip_probability": 0.1}
+    circuit = stim.Circuit.generated("repetition_code:memory", rounds=3, **settings)
+    source = StimMemory("repetition_code:memory", **settings, seed=5)
+    again = StimMemory("repetition_code:memory", **settings, seed=5)
+    n_shots, rows = 2000, []
+    for _ in range(n_shots):
+        rows.append(np.concatenate([*(next(source) for _ in range(3)), source.final_readout()]))
+        same = [*(next(again) for _ in range(3)), again.final_readout()]
+        np.testing.assert_array_equal(rows[-1], np.concatenate(same))
+    events = circuit.compile_m2d_converter().convert(
+        measurements=np.array(rows, dtype=bool), append_observables=False
+    )
+    ours = events.mean(axis=0)
+    theirs = circuit.compile_detector_sampler(seed=1).sample(100_000).mean(axis=0)
+    np.testing.assert_allclose(ours, theirs, atol=6 * np.sqrt(0.25 / n_shots))
+
+
+def test_stim_plays_a_schedule():
+    pytest.importorskip("stim")
+    source = StimMemory("surface_code:rotated_memory_z", distance=3)
+    shot = "- stream source=0 rounds=4\n- enqueue_data source=0\n"
+    result = play(2 * shot, {0: Discard()}, {0: source}, lead_in_ns=0)
+    assert [len(row["syndrome_bits"]) for row in rows_of(result)] == [32, 9, 32, 9]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: StimMemory("surface_code:no_task", distance=3), "no_task"),
+        (lambda: StimMemory("repetition_code:memory", distance=3, rounds=2), "give 3 or more"),
+        (lambda: StimMemory("repetition_code:memory", distance=3, nose=0.1), "nose"),
+        (lambda: read_source("01\n\n02"), "syndromes, line 3: '02' is no round"),
+    ],
+)
+def test_sources_that_cannot_be(make, message):
+    pytest.importorskip("stim")
+    with pytest.raises(SourceError, match=message):
+        make()
+
+
+def test_colour_code_needs_its_first_rounds():
+    pytest.importorskip("stim")
+    source = StimMemory("color_code:memory_xyz", distance=3)
+    next(source)
+    with pytest.raises(SourceError, match="1 rounds must come before the final readout"):
+        source.final_readout()
+
+
 def test_calls_that_are_lost():
     caller = OverLink(SilentLink(), 0.01)
     assert caller.collect(0.0) == Reply(3, Status.INTERNAL_ERROR, b"")
     assert caller.collect(0.0) is None
     with pytest.raises(LinkBusyError):
         caller.submit("reset_decoder", b"")
+
+
+def test_line_that_cannot_be_sent_stops_the_run():
+    callers = {0: OverLink(SilentLink(), 0.001)}
+    result = play("0 stream source=0b1 rounds=2\n- reset", callers, lead_in_ns=0)
+    assert [row["status"] for row in rows_of(result)] == ["103", "-1"]
+    assert "line 1 could not be sent (here: full" in result.warnings[-1]
 
 
 class SilentLink:
@@ -318,5 +459,5 @@ def test_comments_and_spaces():
     ],
 )
 def test_what_a_schedule_needs_must_be_given(schedule, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(PlaybackError, match=message):
         played(schedule, **options)
