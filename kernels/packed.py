@@ -14,6 +14,8 @@ from cudaq_target.kernels.backends import is_on_device
 from cudaq_target.kernels.errors import KernelInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 WORD_BITS = 64
@@ -29,11 +31,13 @@ def word_count(n_bits: int) -> int:
 
 
 def check_bit_count(n_bits: int, *, at_least: int = 0) -> None:
-    """Refuse a number of bits below `at_least`.
+    """Refuse a number of bits below `at_least`, and what is no integer.
 
     Raises:
         KernelInputError: See above.
     """
+    if not isinstance(n_bits, int | np.integer):
+        raise KernelInputError("n_bits", f"is a {type(n_bits).__name__}", "give an integer")
     if n_bits < at_least:
         raise KernelInputError("n_bits", f"is {n_bits}", f"this kernel needs at least {at_least}")
 
@@ -54,34 +58,91 @@ def check_shots(
             bits unless `allow_empty`.
     """
     check_bit_count(n_bits, at_least=0 if allow_empty else 1)
-    dtype = getattr(shots, "dtype", None)
-    if dtype != np.uint64:
-        found = f"is a {type(shots).__name__}" if dtype is None else f"has dtype {dtype}"
-        raise KernelInputError(name, found, "packed shots are uint64; pack_bits makes them")
-    n_words = word_count(n_bits)
-    if shots.ndim != 2 or shots.shape[1] != n_words:
-        expected = f"{n_bits} bits need (n_shots, {n_words})"
-        raise KernelInputError(name, f"has shape {shots.shape}", expected)
+    _check_words(shots, n_bits, name, "packed shots are uint64; pack_bits makes them", "bits")
     if shots.shape[0] == 0 and not allow_empty:
         raise KernelInputError(name, "holds no shots", "this kernel needs at least one")
-    if not shots.flags.c_contiguous:
+    _check_stray_bits(shots, n_bits, name, "n_bits")
+
+
+def check_planes(planes: NDArray[np.uint64], n_shots: int, *, name: str = "planes") -> None:
+    """Refuse what is not bit planes; no planes, and planes of no shots, are fine.
+
+    Args:
+        planes: On the host or on a GPU, shape (n_bits, ceil(n_shots / 64)).
+        n_shots: Shots per plane.
+        name: Of the argument, for the message.
+
+    Raises:
+        KernelInputError: Wrong dtype, shape, strides, or a set bit beyond `n_shots`.
+    """
+    if n_shots < 0:
+        raise KernelInputError("n_shots", f"is {n_shots}", "this kernel needs at least 0")
+    _check_words(planes, n_shots, name, "planes are uint64; transpose_bits makes them", "shots")
+    _check_stray_bits(planes, n_shots, name, "n_shots")
+
+
+def check_qubits(
+    qubits: Sequence[int] | NDArray[np.integer], n_bits: int, *, name: str = "qubits"
+) -> NDArray[np.int64]:
+    """Refuse qubits that a shot does not have, and repeated ones.
+
+    Args:
+        qubits: On the host, shape (n_qubits,); may be empty.
+        n_bits: Bits per shot.
+        name: Of the argument, for the message.
+
+    Returns:
+        The qubits, shape (n_qubits,).
+
+    Raises:
+        KernelInputError: See above.
+
+    >>> check_qubits([2, 0], 3)
+    array([2, 0])
+    """
+    found = np.asarray(qubits)
+    if found.size == 0 and found.ndim == 1:
+        return np.zeros(0, dtype=np.int64)
+    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+        what = f"is an array of {found.dtype} with shape {found.shape}"
+        raise KernelInputError(name, what, "give a sequence of integers")
+    if int(found.min()) < 0 or int(found.max()) >= n_bits:
+        wrong = next(int(qubit) for qubit in found if not 0 <= qubit < n_bits)
+        expected = f"shots of {n_bits} bits have qubits 0 to {n_bits - 1}"
+        raise KernelInputError(name, f"names qubit {wrong}", expected)
+    unique, counts = np.unique(found, return_counts=True)
+    if len(unique) != len(found):
+        twice = int(unique[counts > 1][0])
+        raise KernelInputError(name, f"names qubit {twice} twice", "name each qubit once")
+    return found.astype(np.int64)
+
+
+def _check_words(words: NDArray[np.uint64], n_bits: int, name: str, remedy: str, what: str) -> None:
+    dtype = getattr(words, "dtype", None)
+    if dtype != np.uint64:
+        found = f"is a {type(words).__name__}" if dtype is None else f"has dtype {dtype}"
+        raise KernelInputError(name, found, remedy)
+    n_words = word_count(n_bits)
+    if words.ndim != 2 or words.shape[1] != n_words:
+        expected = f"{n_bits} {what} need (n_{'bits' if what == 'shots' else 'shots'}, {n_words})"
+        raise KernelInputError(name, f"has shape {words.shape}", expected)
+    if not words.flags.c_contiguous:
         expected = "pass numpy.ascontiguousarray(...) or cupy.ascontiguousarray(...) of it"
-        raise KernelInputError(name, f"has strides {shots.strides}", expected)
-    _check_stray_bits(shots, n_bits, name)
+        raise KernelInputError(name, f"has strides {words.strides}", expected)
 
 
-def _check_stray_bits(shots: NDArray[np.uint64], n_bits: int, name: str) -> None:
-    used = n_bits % WORD_BITS
-    if used == 0 or shots.shape[0] == 0:
+def _check_stray_bits(words: NDArray[np.uint64], n_bits: int, name: str, limit: str) -> None:
+    used = int(n_bits) % WORD_BITS
+    if used == 0 or words.shape[0] == 0:
         return
     stray = np.uint64(2**WORD_BITS - (1 << used))
-    if is_on_device(shots):
+    if is_on_device(words):
         import cupy  # noqa: PLC0415 - the array is one of its own
 
-        bad = cupy.asnumpy(cupy.flatnonzero(shots[:, -1] & stray)[:1])
+        bad = cupy.asnumpy(cupy.flatnonzero(words[:, -1] & stray)[:1])
     else:
-        last = shots[:, -1]
+        last = words[:, -1]
         bad = np.flatnonzero(last & stray)[:1] if np.bitwise_or.reduce(last) & stray else []
     if len(bad):
-        found = f"row {int(bad[0])} has a bit set beyond n_bits = {n_bits}"
+        found = f"row {int(bad[0])} has a bit set beyond {limit} = {n_bits}"
         raise KernelInputError(name, found, "clear the unused bits of the last word")
