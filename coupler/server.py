@@ -321,8 +321,32 @@ def _serve_native(
     if place.scheme is Scheme.SHM:
         check_bind(place, security)
         return NativeServer(dispatcher, place, options)
+    if place.scheme is not Scheme.UDP:
+        return _serve_zeromq(dispatcher, place, options, security)
     table = NativeTable(dispatcher, options.slot_bytes)
     return Server(table, _port(place, options, security), options.n_slots)
+
+
+def _serve_zeromq(
+    dispatcher: NativeDispatcher,
+    place: Endpoint,
+    options: TransportOptions,
+    security: ServerSecurity | None,
+) -> Server:
+    from cudaq_target.coupler.native_server import NativeTable  # noqa: PLC0415 - compiled
+    from cudaq_target.coupler.transports.zeromq import ZmqPort  # noqa: PLC0415 - one transport
+    from cudaq_target.coupler.zmq_server import ZmqServer, sessions_that_fit  # noqa: PLC0415
+
+    port = ZmqPort(place, options, security)
+    n_sessions = sessions_that_fit(dispatcher.window, options.slot_bytes, dispatcher.session_bytes)
+    try:
+        service = port.service(dispatcher, n_sessions)
+    except BaseException:
+        port.close()
+        raise
+    if service is None:
+        return Server(NativeTable(dispatcher, options.slot_bytes), port, options.n_slots)
+    return ZmqServer(dispatcher, port, service, options)
 
 
 def _dispatcher(

@@ -290,7 +290,9 @@ inline void bind_dispatcher(nb::module_& module) {
              "Counts since construction, by the names of `counters.Counters`.")
         .def_prop_ro("session_bytes", &PyDispatcher::session_bytes,
                      "Memory per session for stateful functions (bytes).")
-        .def_prop_ro("is_running", &PyDispatcher::is_running, "Whether a ring is being served.");
+        .def_prop_ro("window", &PyDispatcher::window, "Requests remembered per session.")
+        .def_prop_ro("is_running", &PyDispatcher::is_running,
+                     "Whether a ring or a socket is being served.");
 }
 
 }  // namespace cudaq_target::binding

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from cudaq_target.coupler.endpoint import Endpoint
+    from cudaq_target.coupler.shm import LinkCore
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class TransportOptions:
         receive_buffer_bytes: Socket buffer of UDP (bytes).
         wait: How both ends of a ring in shared memory wait: "busy" (on cores of their own),
             "yield", "adaptive" or "block".
+        zeromq: How ZeroMQ moves frames: "native", without the interpreter, or "python".
     """
 
     slot_bytes: int = 4096
@@ -39,6 +41,7 @@ class TransportOptions:
     pin_s: float = 5.0
     receive_buffer_bytes: int = 4 << 20
     wait: str = "adaptive"
+    zeromq: str = "native"
 
 
 @dataclass(slots=True)
@@ -96,6 +99,10 @@ class Wire(Protocol):
     @property
     def counters(self) -> TransportCounters:
         """What happened so far."""
+
+    @property
+    def core(self) -> LinkCore | None:
+        """The native window and usual path of this session; None where Python does both."""
 
     def send(self, slot: memoryview, n_bytes: int) -> None:
         """Send one frame without waiting.

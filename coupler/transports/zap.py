@@ -36,6 +36,11 @@ class AllowList:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind("inproc://zeromq.zap.01")
 
+    @property
+    def underlying(self) -> int:
+        """Address of the socket, for those who wait for its questions."""
+        return int(self._socket.underlying)
+
     def serve(self) -> None:
         """Answer the questions that wait."""
         while is_readable(self._socket):

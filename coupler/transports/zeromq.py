@@ -31,19 +31,26 @@ from cudaq_target.coupler.link_errors import (
 from cudaq_target.coupler.security import check_bind, private_directory
 from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
 from cudaq_target.coupler.transports.zap import ZAP_DOMAIN, AllowList, is_readable
+from cudaq_target.coupler.transports.zmq_ends import (
+    LOOK_AROUND_MS,
+    DealerEnd,
+    PythonDealer,
+    PythonRouter,
+    RouterEnd,
+)
+from cudaq_target.coupler.transports.zmq_native import library_for
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from cudaq_target.coupler._zmq import Library, Service
     from cudaq_target.coupler.security import ClientSecurity, ServerSecurity
+    from cudaq_target.coupler.shm import Dispatcher
 
-# A blocked `recv` is left this often to look at the connection: a loss shows within this time.
-LOOK_AROUND_MS: Final = 20
 RECONNECT_FIRST_MS, RECONNECT_LAST_MS = 20, 320
 HANDSHAKE_MS: Final = 2000
 TCP_BUFFER_BYTES: Final = 1 << 20
 _IDENTITY_BYTES: Final = 16
-_MAX_NAME_BYTES: Final = 255
 _RETRY_S: Final = 0.001
 _FAILED_HANDSHAKE: Final = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -87,39 +94,28 @@ def _admit_handshake(socket: zmq.Socket[bytes], options: TransportOptions) -> No
     socket.setsockopt(zmq.MAXMSGSIZE, max(options.slot_bytes, _LONGEST_HANDSHAKE_BYTES))
 
 
-class _TimedReceiver:
-    """`recv_into` with a limit in time, without a poll in front of every message."""
+def _dealer_end(socket: zmq.Socket[bytes], options: TransportOptions) -> DealerEnd:
+    library = library_for(options)
+    if library is None:
+        return PythonDealer(socket)
+    from cudaq_target.coupler._zmq import Dealer  # noqa: PLC0415 - compiled
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self._socket = socket
-        self._timeout_ms = LOOK_AROUND_MS
+    return Dealer(library, socket.underlying)
 
-    def into(self, buffer: memoryview, timeout_s: float) -> int | None:
-        """Length of the next part (bytes); None where none came within `LOOK_AROUND_MS`."""
-        if timeout_s <= 0.0 and not is_readable(self._socket):
-            return None
-        timeout_ms = min(LOOK_AROUND_MS, max(1, int(1000 * timeout_s)))
-        if timeout_ms != self._timeout_ms:
-            self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
-            self._timeout_ms = timeout_ms
-        try:
-            return self._socket.recv_into(buffer)
-        except zmq.Again:
-            return None
 
-    def drop_rest(self) -> bool:
-        """Discard further parts of the message; whether there were any."""
-        found = False
-        while self._socket.getsockopt(zmq.RCVMORE):
-            self._socket.recv_into(bytearray(1))
-            found = True
-        return found
+def _router_end(socket: zmq.Socket[bytes], library: Library | None) -> RouterEnd:
+    if library is None:
+        return PythonRouter(socket)
+    from cudaq_target.coupler._zmq import Router  # noqa: PLC0415 - compiled
+
+    return Router(library, socket.underlying)
 
 
 class ZmqWire:
     """A DEALER that reconnects on its own and says when it lost its server."""
 
     exact: Final = True
+    core: Final = None
     resend_after_s: Final = None
 
     def __init__(
@@ -137,7 +133,7 @@ class ZmqWire:
         """
         self.endpoint = endpoint
         self.slot_bytes = options.slot_bytes
-        self.counters = TransportCounters()
+        self._counters = TransportCounters()
         self._is_connected = False
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -156,7 +152,7 @@ class ZmqWire:
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILED_HANDSHAKE
         )
-        self._receiver = _TimedReceiver(self._socket)
+        self._end = _dealer_end(self._socket, options)
         try:
             self._socket.connect(_text_for_zmq(endpoint))
             self._await_server(timeout_s)
@@ -164,29 +160,32 @@ class ZmqWire:
             self.close()
             raise
 
+    @property
+    def counters(self) -> TransportCounters:
+        """What happened so far."""
+        self._counters.multipart = self._end.n_multipart
+        return self._counters
+
     def send(self, slot: memoryview, n_bytes: int) -> None:
         """Send one frame without waiting; see `Wire.send`."""
-        try:
-            self._socket.send(slot[:n_bytes], zmq.NOBLOCK)
-        except zmq.Again:
+        if not self._end.send(slot, n_bytes):
             self._look_around()
             reason = "its queue is full" if self._is_connected else "it is not connected"
-            raise LinkBusyError(str(self.endpoint), reason) from None
+            raise LinkBusyError(str(self.endpoint), reason)
 
     def receive_into(self, slot: memoryview, timeout_s: float) -> int | None:
         """Receive one frame; see `Wire.receive_into`."""
-        until = time.monotonic() + timeout_s
-        while True:
-            n_bytes = self._receiver.into(slot, timeout_s)
-            if n_bytes is None:
-                self._look_around()
-            elif self._receiver.drop_rest():
-                self.counters.multipart += 1
-            else:
-                return min(n_bytes, len(slot))
+        n_bytes = self._end.receive_into(slot, timeout_s)
+        if n_bytes is not None:
+            return n_bytes
+        until = time.monotonic() + timeout_s - LOOK_AROUND_MS / 1000
+        while n_bytes is None:
+            self._look_around()
             timeout_s = until - time.monotonic()
             if timeout_s <= 0.0:
                 return None
+            n_bytes = self._end.receive_into(slot, timeout_s)
+        return n_bytes
 
     def close(self) -> None:
         """Give everything back; see `Wire.close`."""
@@ -209,7 +208,7 @@ class ZmqWire:
                 raise LinkRefusedError(str(self.endpoint), "it does not know this client's key")
             self._is_connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
             was_refused = was_refused or not self._is_connected
-        self.counters.connects += 1
+        self._counters.connects += 1
 
     def _look_around(self) -> None:
         """Take note of the connection's state.
@@ -222,12 +221,12 @@ class ZmqWire:
             event = recv_monitor_message(self._monitor)["event"]
             self._is_connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
             if event == zmq.EVENT_DISCONNECTED:
-                self.counters.disconnects += 1
+                self._counters.disconnects += 1
                 was_lost = True
             elif self._is_connected:
-                self.counters.connects += 1
+                self._counters.connects += 1
             else:
-                self.counters.refused_handshakes += 1
+                self._counters.refused_handshakes += 1
         if was_lost:
             raise LinkLostError(str(self.endpoint), 0, "it closed, or went silent")
 
@@ -249,9 +248,9 @@ class ZmqPort:
         """
         check_bind(endpoint, security)
         self.slot_bytes = options.slot_bytes
-        self.counters = TransportCounters()
+        self._counters = TransportCounters()
+        self._n_dropped_answers = 0
         self._drain_ms = options.drain_ms
-        self._name = memoryview(bytearray(_MAX_NAME_BYTES))
         self._waiting: deque[tuple[bytes, bytes]] = deque()
         self._max_waiting = 4 * options.n_slots
         self._context = zmq.Context()
@@ -269,36 +268,61 @@ class ZmqPort:
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILED_HANDSHAKE
         )
-        self._receiver = _TimedReceiver(self._socket)
+        self._library = library_for(options)
+        self._end = _router_end(self._socket, self._library)
         try:
             self.endpoint = self._bind(endpoint)
         except BaseException:
             self._give_back()
             raise
 
+    @property
+    def counters(self) -> TransportCounters:
+        """What happened so far."""
+        self._counters.multipart = self._end.n_multipart
+        self._counters.dropped_answers = self._n_dropped_answers + self._end.n_unreachable
+        return self._counters
+
+    def service(self, dispatcher: Dispatcher, max_sessions: int) -> Service | None:
+        """The loop that serves this port natively; None where it cannot.
+
+        Args:
+            dispatcher: Serves this port alone.
+            max_sessions: Clients to remember at most.
+        """
+        if self._library is None:
+            return None
+        from cudaq_target.coupler._zmq import Service  # noqa: PLC0415 - compiled
+
+        watched = [self._monitor.underlying]
+        if self._zap is not None:
+            watched.append(self._zap.underlying)
+        return Service(
+            self._library,
+            self._socket.underlying,
+            watched,
+            dispatcher,
+            slot_bytes=self.slot_bytes,
+            max_waiting=self._max_waiting,
+            max_sessions=max_sessions,
+        )
+
     def receive_into(self, slot: memoryview, timeout_s: float) -> tuple[Hashable, int] | None:
         """Receive one frame; see `Port.receive_into`."""
         if self._waiting:
             self._send_waiting()
             timeout_s = min(timeout_s, _RETRY_S)
-        n_name = self._receiver.into(self._name, timeout_s)
-        if n_name is None:
-            return None
-        n_bytes = self._socket.recv_into(slot)
-        if self._receiver.drop_rest():
-            self.counters.multipart += 1
-            return None
-        return bytes(self._name[:n_name]), min(n_bytes, len(slot))
+        return self._end.receive_into(slot, timeout_s)
 
     def send(self, peer: Hashable, slot: memoryview, n_bytes: int) -> None:
         """Send one answer; see `Port.send`."""
         assert isinstance(peer, bytes)
-        if self._waiting or not self._send_now(peer, slot[:n_bytes]):
-            self.counters.delayed_answers += 1
+        if self._waiting or not self._end.send(peer, slot, n_bytes):
+            self._counters.delayed_answers += 1
             self._waiting.append((peer, bytes(slot[:n_bytes])))
             if len(self._waiting) > self._max_waiting:
                 self._waiting.popleft()
-                self.counters.dropped_answers += 1
+                self._n_dropped_answers += 1
 
     def skip(self, peer: Hashable) -> None:
         """Say that a request gets no answer; on ZeroMQ nobody waits for its place."""
@@ -310,11 +334,11 @@ class ZmqPort:
         while is_readable(self._monitor):
             event = recv_monitor_message(self._monitor)["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self.counters.connects += 1
+                self._counters.connects += 1
             elif event == zmq.EVENT_DISCONNECTED:
-                self.counters.disconnects += 1
+                self._counters.disconnects += 1
             else:
-                self.counters.refused_handshakes += 1
+                self._counters.refused_handshakes += 1
 
     def close(self) -> None:
         """Let queued answers leave, then give everything back; see `Port.close`."""
@@ -322,7 +346,7 @@ class ZmqPort:
         while self._waiting and time.monotonic() < until:
             self._send_waiting()
             time.sleep(_RETRY_S)
-        self.counters.dropped_answers += len(self._waiting)
+        self._n_dropped_answers += len(self._waiting)
         self._socket.setsockopt(zmq.LINGER, self._drain_ms)
         self._give_back()
 
@@ -331,22 +355,9 @@ class ZmqPort:
         full: set[bytes] = set()
         for _ in range(len(self._waiting)):
             peer, frame = self._waiting.popleft()
-            if peer in full or not self._send_now(peer, frame):
+            if peer in full or not self._end.send(peer, frame, len(frame)):
                 full.add(peer)
                 self._waiting.append((peer, frame))
-
-    def _send_now(self, peer: bytes, frame: memoryview | bytes) -> bool:
-        """False where the peer's queue is full; an answer to a peer that left is dropped."""
-        try:
-            self._socket.send(peer, zmq.SNDMORE | zmq.NOBLOCK)
-            self._socket.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            self.counters.dropped_answers += 1
-        return True
 
     def _bind(self, endpoint: Endpoint) -> Endpoint:
         if endpoint.scheme is Scheme.IPC:

@@ -1,0 +1,73 @@
+"""Compiled functions behind ZeroMQ: a thread that leaves the interpreter to all others."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from cudaq_target.coupler.native_server import NativeTable
+from cudaq_target.coupler.server import MAX_SESSIONS, Server
+
+if TYPE_CHECKING:
+    from cudaq_target.coupler._zmq import Service
+    from cudaq_target.coupler.shm import Dispatcher
+    from cudaq_target.coupler.transports.interface import TransportOptions
+    from cudaq_target.coupler.transports.zeromq import ZmqPort
+
+# Strangers without keys cost a session each; together they get no more memory than this.
+_SESSIONS_BYTES: Final = 256 << 20
+
+
+def sessions_that_fit(window: int, slot_bytes: int, session_bytes: int) -> int:
+    """Clients that a server remembers at most.
+
+    Args:
+        window: Requests remembered per client, each with its answer.
+        slot_bytes: Longest of either (bytes).
+        session_bytes: State of stateful functions (bytes).
+    """
+    per_session = 2 * window * slot_bytes + session_bytes + 1
+    return max(1, min(MAX_SESSIONS, _SESSIONS_BYTES // per_session))
+
+
+class ZmqServer(Server):
+    """Receives, dispatches and answers natively; Python sees to handshakes and events alone."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        port: ZmqPort,
+        service: Service,
+        options: TransportOptions,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            dispatcher: Serves this port alone.
+            port: Bound; closed by `close`.
+            service: Of `port` and `dispatcher`.
+            options: Those of `port`.
+        """
+        self._service = service
+        self._drain_s = options.drain_ms / 1000
+        super().__init__(NativeTable(dispatcher, options.slot_bytes), port, options.n_slots)
+
+    def counters(self) -> dict[str, int]:
+        """What dispatcher and transport met so far, by name."""
+        counted = super().counters()
+        for name, n_times in self._service.counters().items():
+            counted[name] += n_times
+        return counted
+
+    def _serve(self) -> None:
+        while self._service.run():
+            self._port.tend()
+
+    def _cancel(self) -> None:
+        with suppress(InterruptedError):
+            self._port.tend()
+        self._service.finish(drain=True, drain_s=self._drain_s)
+
+    def _end(self, timeout_s: float | None = None) -> bool:
+        self._service.stop()
+        return super()._end(timeout_s)
