@@ -46,7 +46,9 @@ if TYPE_CHECKING:
         RecordedFrame,
         Recorder,
         read_recording,
+        recorded,
         replay,
+        resend,
     )
     from cudaq_target.coupler.schedule import parse_schedule
     from cudaq_target.coupler.security import (
@@ -128,7 +130,9 @@ __all__ = [
     "read_decoders",
     "read_recording",
     "read_source",
+    "recorded",
     "replay",
+    "resend",
     "serve",
     "server_security",
     "stateful_handler",
@@ -196,7 +200,9 @@ _MODULES = {
     "read_decoders": "decoder_config",
     "read_recording": "record",
     "read_source": "sources",
+    "recorded": "record",
     "replay": "record",
+    "resend": "record",
     "serve": "server",
     "server_security": "security",
     "stateful_handler": "handlers",

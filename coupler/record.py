@@ -12,17 +12,30 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from dataclasses import replace as with_fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cudaq_target.coupler.dispatch import PENDING, Call, Function, Reply
 from cudaq_target.coupler.errors import RecordingError
+from cudaq_target.coupler.frame import (
+    HEADER_BYTES,
+    RequestHeader,
+    read_request,
+    request_frame,
+    response_frame,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Buffer
 
+    from cudaq_target.coupler.link import Answer, Link
+
+REQUESTS: Final = 0
+ANSWERS: Final = 1
 MAGIC: Final = b"CQTREC\x00\x01"
 MAX_FRAME_BYTES: Final = 1 << 28
 _FILE: Final = struct.Struct("<8sQQ")
@@ -221,6 +234,59 @@ def replay(
         send(item)
         n_sent += 1
     return n_sent
+
+
+def recorded(functions: Iterable[Function], recorder: Recorder) -> list[Function]:
+    """Have every call recorded: its request on channel `REQUESTS`, its answer on `ANSWERS`.
+
+    Args:
+        functions: Of one server; what they answer later (`PENDING`) or by raising has a request in
+            the recording and no answer.
+        recorder: Used by nobody else.
+
+    Returns:
+        The same functions, to be served.
+    """
+    return [
+        with_fields(function, handler=_recorded(function.handler, recorder))
+        for function in functions
+    ]
+
+
+def resend(link: Link, timeout_s: float = 1.0) -> Callable[[RecordedFrame], Answer | None]:
+    """What `replay` needs to make the recorded calls again.
+
+    Args:
+        link: To the server.
+        timeout_s: How long each call waits for its answer (s).
+
+    Returns:
+        A function that makes the call of a recorded request and gives its answer; None for frames
+        that are no requests.
+    """
+
+    def send(item: RecordedFrame) -> Answer | None:
+        header = read_request(item.frame, len(item.frame), len(item.frame))
+        if item.channel != REQUESTS or not isinstance(header, RequestHeader):
+            return None
+        arguments = item.frame[HEADER_BYTES:]
+        stamp_ns = header.timestamp_ns
+        return link.call(header.function_id, arguments, timeout_s, timestamp_ns=stamp_ns)
+
+    return send
+
+
+def _recorded(handler: Callable[[Call], Reply], recorder: Recorder) -> Callable[[Call], Reply]:
+    def call_and_record(call: Call) -> Reply:
+        function, _, request_id, stamp_ns = call.header
+        recorder.write(request_frame(function, call.arguments, request_id, stamp_ns), REQUESTS)
+        reply = handler(call)
+        if reply != PENDING:
+            result = call.result[: reply.n_bytes]
+            recorder.write(response_frame(reply.status, result, request_id, stamp_ns), ANSWERS)
+        return reply
+
+    return call_and_record
 
 
 def _packed(body: bytes, channel: int, stamp_ns: int) -> bytes:

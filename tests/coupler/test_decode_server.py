@@ -130,7 +130,7 @@ def test_row_7_mapping():
     assert client.decoders.state(0) is DecoderState.COLLECTING
 
 
-@pytest.mark.parametrize("decoder_id", [-1, 2, 32, 2**63 - 1])
+@pytest.mark.parametrize("decoder_id", [-1, 2, 32, 2**63 - 1, -(2**63)])  # the last is 2^63
 def test_row_8_decoder_that_is_none(decoder_id):
     client = Client()
     assert client.enqueue(FLIP_1, decoder_id) == Status.INVALID_DECODER

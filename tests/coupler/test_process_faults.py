@@ -124,6 +124,7 @@ def test_row_19_a_frozen_server_is_noticed_and_comes_back(tmp_path, transport):
         server.freeze()
         with pytest.raises(LinkError):
             link.call("rpc_increment", b"a", 1.0)
+        time.sleep(1.0)
         server.thaw()
         answer = None
         until = time.monotonic() + PATIENCE_S
@@ -159,7 +160,7 @@ def test_row_19_a_frozen_client_goes_on_where_it_was(tmp_path, transport):
         client.start()
         assert progress.wait(PATIENCE_S)
         freeze(client.pid)
-        time.sleep(0.6)  # twice the heartbeat's timeout
+        time.sleep(1.0)  # three times the heartbeat's timeout
         os.kill(client.pid, signal.SIGCONT)
         client.join(PATIENCE_S)
         if client.is_alive():

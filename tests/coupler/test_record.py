@@ -11,15 +11,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cudaq_target.coupler.dispatch import PENDING, RPC_INCREMENT, Function
 from cudaq_target.coupler.errors import RecordingError
+from cudaq_target.coupler.frame import function_id, request_frame
+from cudaq_target.coupler.link import connect
 from cudaq_target.coupler.record import (
+    ANSWERS,
+    REQUESTS,
     Damage,
     Durability,
     RecordedFrame,
     Recorder,
     read_recording,
+    recorded,
     replay,
+    resend,
 )
+from cudaq_target.coupler.server import serve
 
 FRAMES = st.lists(
     st.tuples(st.binary(max_size=50), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)),
@@ -39,7 +47,7 @@ def write(path, frames, **options):
             recorder.write(frame, channel, stamp_ns)
 
 
-def recorded(frames):
+def as_recorded(frames):
     return [RecordedFrame(stamp_ns, channel, frame) for frame, channel, stamp_ns in frames]
 
 
@@ -50,7 +58,7 @@ any_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FRAMES, st.sampled_from([Durability.BUFFERED, Durability.PROCESS]))
 def test_frames_come_back(path, frames, durability):
     write(path, frames, durability=durability)
-    assert list(read_recording(path)) == recorded(frames)
+    assert list(read_recording(path)) == as_recorded(frames)
 
 
 def test_disk_has_every_record(path):
@@ -69,7 +77,7 @@ def test_file_cut_anywhere(path):
         path.write_bytes(whole[:size])
         n_whole = sum(end <= size for end in ends) - 1
         items = list(read_recording(path))
-        assert items[:n_whole] == recorded(frames[:n_whole])
+        assert items[:n_whole] == as_recorded(frames[:n_whole])
         left = size - ends[n_whole]
         assert len(items) == n_whole + (left > 0)
         if left:
@@ -90,7 +98,7 @@ def test_flipped_bit_is_found_and_costs_little(path, at):
     items = list(read_recording(path))
     assert sum(isinstance(item, Damage) for item in items) == 1
     intact = [item for item in items if isinstance(item, RecordedFrame)]
-    assert intact == [frame for frame in recorded(frames) if frame in intact]
+    assert intact == [frame for frame in as_recorded(frames) if frame in intact]
     is_length = (position // 8 - 24) % 27 < 4
     assert is_length or len(intact) == 4
 
@@ -100,7 +108,7 @@ def test_recording_goes_on_after_a_crash(path):
     path.write_bytes(path.read_bytes()[:-1])
     with Recorder(path, resume=True) as recorder:
         recorder.write(b"three", 0, 3)
-    assert list(read_recording(path)) == recorded([(b"one", 0, 1), (b"three", 0, 3)])
+    assert list(read_recording(path)) == as_recorded([(b"one", 0, 1), (b"three", 0, 3)])
 
 
 def test_existing_file_is_not_overwritten(path):
@@ -187,3 +195,37 @@ def test_replay_keeps_distances():
     assert replay(items, send, speed=2.0, clock=lambda: now_ns[0], sleep=sleep) == 3
     assert sent == [50, 100, 350]
     assert replay(frames, send) == 3
+
+
+def test_calls_are_recorded_and_made_again(path, tmp_path):
+    """A recording of a server's calls, replayed against another server: the same answers."""
+    functions = [RPC_INCREMENT, Function("fail", fail), Function("later", later, may_pend=True)]
+    tmp_path.chmod(0o700)
+    calls = [("rpc_increment", b"\x01\xff"), ("fail", b"x"), ("rpc_increment", b"")]
+    with Recorder(path) as recorder:
+        table = recorded(functions, recorder)
+        with serve(table, f"ipc://{tmp_path}/s") as server, connect(server.endpoint) as link:
+            answers = [link.call(*one, 20.0, timestamp_ns=7) for one in calls]
+            link.submit("later", b"y")
+            link.collect(20.0)
+    frames = list(read_recording(path))
+    requests = [one.frame for one in frames if one.channel == REQUESTS]
+    expected = [request_frame(function_id(name), arguments) for name, arguments in calls]
+    assert [frame[24:] for frame in requests[:3]] == [frame[24:] for frame in expected]
+    assert [frame[:12] for frame in requests[:3]] == [frame[:12] for frame in expected]
+    assert {frame[16:24] for frame in requests[:3]} == {(7).to_bytes(8, "little")}
+    assert [one.frame[24:] for one in frames if one.channel == ANSWERS] == [b"\x02\x00", b""]
+    again = []
+    with serve(functions, f"ipc://{tmp_path}/s") as server, connect(server.endpoint) as link:
+        send = resend(link, 20.0)
+        assert replay(frames[:-1], lambda one: again.append(send(one))) == len(frames) - 1
+    made = [(one.status, one.result, one.timestamp_ns) for one in again if one is not None]
+    assert made == [(one.status, one.result, one.timestamp_ns) for one in answers]
+
+
+def fail(_):
+    raise ValueError("on purpose")
+
+
+def later(_):
+    return PENDING
