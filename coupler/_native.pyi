@@ -176,7 +176,10 @@ class FrameSegment:
     def memory(self) -> numpy.typing.NDArray[numpy.uint8]:
         """The ring, for `_ring.Producer` and `_ring.Consumer`, shape (n_bytes,)."""
 
-class Client:
+class FrameWire:
+    """What carries the frames of a `LinkCore`; see `native/frame_wire.hpp`."""
+
+class Client(FrameWire):
     """
     The requesting side of a slot ring; one per ring, one thread at a time.
     """
@@ -282,6 +285,77 @@ class Client:
 
     def close(self) -> None:
         """Give the role of the producer back."""
+
+class LinkCore:
+    """Requests in flight of one link, and its usual path in single calls."""
+
+    def __init__(self, n_slots: int, slot_bytes: int, answer_type: type, *, exact: bool = False, first_sequence: int = 0) -> None:
+        """
+        Start a session.
+
+        Args:
+            n_slots: Requests in flight at most.
+            slot_bytes: Longest frame (bytes).
+            answer_type: `sessions.Answer`.
+            exact: Whether frames arrive with their exact length.
+            first_sequence: Number of the first request.
+        """
+
+    def attach(self, wire: FrameWire) -> None:
+        """Send and receive through this from now on."""
+
+    def detach(self) -> None:
+        """There is no connection: `call`, `submit` and `collect` give None."""
+
+    def call(self, function: str | int, arguments: Buffer, timeout_s: float, timestamp_ns: int) -> object:
+        """
+        Send a request and wait for its answer, where nothing else is in flight.
+
+        Returns:
+            The answer; the id of the request where it was sent and what came, or did not come, is out
+            of the ordinary; None where nothing was sent.
+        """
+
+    def submit(self, function: str | int, arguments: Buffer, timeout_s: float, timestamp_ns: int) -> int | None:
+        """
+        Send a request.
+
+        Returns:
+            Its id; None where nothing was sent.
+        """
+
+    def collect(self, timeout_s: float) -> object:
+        """
+        Receive an answer.
+
+        Returns:
+            The answer; None where none came, what came is none of ours, or deadlines are to be looked at.
+        """
+
+    def open(self, deadline_ns: int = 0, function: str | int = "", timeout_s: float = 0.0) -> int | None:
+        """Begin the next request; as `sessions.RequestWindow.open`."""
+
+    def close(self, request_id: int) -> str:
+        """Take an answer; the value of a `sessions.Match`."""
+
+    def expired(self, now_ns: int) -> list[int]:
+        """Give up the requests whose deadline has passed, oldest first."""
+
+    def asked(self, request_id: int) -> tuple[str | int, float, int]:
+        """
+        Function, patience (s) and deadline (ns) of one of the last requests, as many as there are slots.
+        """
+
+    def take_count(self) -> int:
+        """Answers that `call` and `collect` gave since this was asked last."""
+
+    @property
+    def n_open(self) -> int:
+        """Requests in flight."""
+
+    @property
+    def n_free(self) -> int:
+        """Requests that `open` takes now."""
 
 class SlotPort:
     """
@@ -462,5 +536,9 @@ class Dispatcher:
         """Memory per session for stateful functions (bytes)."""
 
     @property
+    def window(self) -> int:
+        """Requests remembered per session."""
+
+    @property
     def is_running(self) -> bool:
-        """Whether a ring is being served."""
+        """Whether a ring or a socket is being served."""

@@ -12,7 +12,6 @@ from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import FrameTooLongError
 from cudaq_target.coupler.frame import (
     HEADER_BYTES,
-    MAX_U32,
     Refusal,
     ResponseHeader,
     function_id,
@@ -28,7 +27,7 @@ from cudaq_target.coupler.link_errors import (
     LinkOwnerError,
     LinkTimeoutError,
 )
-from cudaq_target.coupler.sessions import Match, RequestWindow
+from cudaq_target.coupler.sessions import Answer, Match, RequestWindow, Window
 from cudaq_target.coupler.transports.interface import TransportOptions
 
 if TYPE_CHECKING:
@@ -38,26 +37,14 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from cudaq_target.coupler.security import ClientSecurity
+    from cudaq_target.coupler.shm import LinkCore
     from cudaq_target.coupler.transports.interface import Wire
+
+__all__ = ["Answer", "Link", "Missing", "connect", "open_wire"]
 
 # Deadlines and repeats are looked at this often while answers are awaited.
 _CHECK_NS: Final = 5_000_000
-
-
-class Answer(NamedTuple):
-    """What a server said.
-
-    Attributes:
-        request_id: Of the request.
-        status: A `frame.Status`, or another number from a foreign server.
-        result: Result bytes.
-        timestamp_ns: The stamp that the request carried (ns).
-    """
-
-    request_id: int
-    status: int
-    result: bytes
-    timestamp_ns: int
+_FOREVER_NS: Final = (1 << 63) - 1
 
 
 class Missing(NamedTuple):
@@ -72,18 +59,16 @@ class Missing(NamedTuple):
     error: LinkError
 
 
-class _InFlight:
-    """A request that was sent and is not answered; one object per slot, used again and again."""
+class _Sent:
+    """A frame that may have to be sent again; one object per slot, used again and again."""
 
-    __slots__ = ("function", "n_bytes", "n_sent", "sent_ns", "slot", "timeout_s")
+    __slots__ = ("n_bytes", "n_sent", "sent_ns", "slot")
 
     def __init__(self, slot: memoryview) -> None:
         self.slot = slot
-        self.function: str | int = 0
         self.n_bytes = 0
         self.n_sent = 0
         self.sent_ns = 0
-        self.timeout_s = 0.0
 
 
 class Link:
@@ -97,18 +82,29 @@ class Link:
             n_slots: Requests in flight at most.
         """
         self._wire = wire
-        self._window = RequestWindow(n_slots)
+        self._core: LinkCore | None = wire.core
+        self._window: Window = wire.core or RequestWindow(n_slots)
         self._n_slots = n_slots
-        self._flights = [_InFlight(memoryview(bytearray(wire.slot_bytes))) for _ in range(n_slots)]
+        # Only frames that may have to be sent again are kept.
+        n_kept = 1 if wire.resend_after_s is None else n_slots
+        self._frames = [_Sent(memoryview(bytearray(wire.slot_bytes))) for _ in range(n_kept)]
+        self._repeats: dict[int, _Sent] = {}
         self._landing = memoryview(bytearray(wire.slot_bytes))
-        self._open: dict[int, _InFlight] = {}
         self._outcomes: deque[Answer | Missing] = deque()
         self._ids: dict[str, int] = {}
-        self._newest = 0
         self._next_check_ns = 0
         self._pid = os.getpid()
         self._is_closed = False
-        self.counters = Counters()
+        self._counters = Counters()
+
+    @property
+    def counters(self) -> Counters:
+        """What was received, and what went wrong, up to now."""
+        if self._core is not None:
+            n_answers = self._core.take_count()
+            self._counters.received += n_answers
+            self._counters.answered += n_answers
+        return self._counters
 
     @property
     def endpoint(self) -> Endpoint:
@@ -123,16 +119,13 @@ class Link:
     @property
     def n_in_flight(self) -> int:
         """Requests sent and not answered."""
-        return len(self._open)
+        return self._window.n_open
 
     @property
     def n_free(self) -> int:
         """Requests that `submit` takes now, as far as this end knows."""
-        n_free = self._n_slots - len(self._open) - len(self._outcomes)
-        if self._open:  # request i has slot i mod n: the oldest one holds up those behind it
-            n_since = (self._newest - next(iter(self._open)) + 1) & MAX_U32
-            return max(0, min(n_free, self._n_slots - n_since))
-        return max(0, n_free)
+        n_held = self._window.n_open + len(self._outcomes)
+        return max(0, min(self._window.n_free, self._n_slots - n_held))
 
     def transport_counters(self) -> dict[str, int]:
         """What the transport met, by name."""
@@ -163,12 +156,32 @@ class Link:
             LinkBusyError: Nothing could be sent within `timeout_s`.
             FrameTooLongError: The arguments do not fit into a slot.
         """
-        until_ns = time.monotonic_ns() + int(1e9 * timeout_s)
-        wanted = self._submit_in_time(function, arguments, timeout_s, timestamp_ns, until_ns)
-        if len(self._open) == 1 and not self._outcomes:
-            answer = self._receive_alone(wanted, timeout_s)
-            if answer is not None:
-                return answer
+        wanted = None
+        if self._core is not None and not self._outcomes:
+            got = self._core.call(function, arguments, timeout_s, timestamp_ns)
+            if type(got) is Answer:
+                return got
+            wanted = got if isinstance(got, int) else None
+        return self._call(wanted, function, arguments, timeout_s, timestamp_ns)
+
+    def _call(
+        self,
+        wanted: int | None,
+        function: str | int,
+        arguments: Buffer,
+        timeout_s: float,
+        timestamp_ns: int,
+    ) -> Answer:
+        """The long way, on all transports; `wanted` is the request where it was sent already."""
+        if wanted is not None:
+            until_ns = self._window.asked(wanted)[2]
+        else:
+            until_ns = time.monotonic_ns() + int(1e9 * timeout_s)
+            wanted = self._submit_in_time(function, arguments, timeout_s, timestamp_ns, until_ns)
+            if self._window.n_open == 1 and not self._outcomes:
+                answer = self._receive_alone(wanted, timeout_s)
+                if answer is not None:
+                    return answer
         while True:
             self._step(max(0.0, (until_ns - time.monotonic_ns()) / 1e9))
             for place in range(len(self._outcomes) - 1, -1, -1):
@@ -203,35 +216,42 @@ class Link:
             LinkLostError: The server is gone; `collect` says so for each request in flight.
             FrameTooLongError: The arguments do not fit into a slot.
         """
+        if self._core is not None and not self._outcomes:
+            request_id = self._core.submit(function, arguments, timeout_s, timestamp_ns)
+            if request_id is not None:
+                return request_id
+        return self._submit(function, arguments, timeout_s, timestamp_ns)
+
+    def _submit(
+        self, function: str | int, arguments: Buffer, timeout_s: float, timestamp_ns: int
+    ) -> int:
         self._check_owner()
         body = memoryview(arguments)
         n_bytes = HEADER_BYTES + body.nbytes
         if n_bytes > self._wire.slot_bytes:
             raise FrameTooLongError(n_bytes, self._wire.slot_bytes)
         if self.n_free <= 0:
-            self.counters.busy += 1
-            reason = f"{len(self._open)} of {self._n_slots} requests are in flight"
+            self._counters.busy += 1
+            reason = f"{self._window.n_open} of {self._n_slots} requests are in flight"
             raise LinkBusyError(str(self.endpoint), reason)
         now_ns = time.monotonic_ns()
-        request_id = self._window.open(now_ns + int(1e9 * timeout_s))
+        request_id = self._window.open(now_ns + int(1e9 * timeout_s), function, timeout_s)
         assert request_id is not None  # `n_free` has looked at its slot
-        flight = self._flights[request_id % self._n_slots]
-        slot = flight.slot
-        write_request_header(slot, self._id(function), body.nbytes, request_id, timestamp_ns)
-        slot[HEADER_BYTES:n_bytes] = body.cast("B") if body.format != "B" else body
-        flight.function, flight.n_bytes, flight.timeout_s = function, n_bytes, timeout_s
-        flight.n_sent, flight.sent_ns = 1, now_ns
+        sent = self._frames[request_id % len(self._frames)]
+        write_request_header(sent.slot, self._id(function), body.nbytes, request_id, timestamp_ns)
+        sent.slot[HEADER_BYTES:n_bytes] = body.cast("B") if body.format != "B" else body
+        sent.n_bytes, sent.n_sent, sent.sent_ns = n_bytes, 1, now_ns
         try:
-            self._wire.send(slot, n_bytes)
+            self._wire.send(sent.slot, n_bytes)
         except LinkBusyError:
             self._window.close(request_id)
-            self.counters.busy += 1
+            self._counters.busy += 1
             raise
         except LinkLostError as error:
             self._window.close(request_id)
             raise self._lose_all(error.reason) from None
-        self._open[request_id] = flight
-        self._newest = request_id
+        if self._wire.resend_after_s is not None:
+            self._repeats[request_id] = sent
         return request_id
 
     def collect(self, timeout_s: float = 0.0) -> Answer | Missing | None:
@@ -243,6 +263,10 @@ class Link:
         Returns:
             An answer, or why there will be none; None where neither came in time.
         """
+        if self._core is not None and not self._outcomes:
+            answer = self._core.collect(timeout_s)
+            if type(answer) is Answer:
+                return answer
         self._check_owner()
         if not self._outcomes:
             until_ns = time.monotonic_ns() + int(1e9 * timeout_s)
@@ -282,7 +306,7 @@ class Link:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Link({str(self.endpoint)!r}, {len(self._open)} in flight)"
+        return f"Link({str(self.endpoint)!r}, {self.n_in_flight} in flight)"
 
     def _submit_in_time(
         self,
@@ -299,9 +323,9 @@ class Link:
                 # Uncollected outcomes fill the window: waiting would not help.
                 if time.monotonic_ns() >= until_ns or len(self._outcomes) >= self._n_slots:
                     raise
-                self.counters.backpressure_stalls += 1
+                self._counters.backpressure_stalls += 1
                 self._step(0.001)
-                if not self._open:
+                if not self._window.n_open:
                     time.sleep(0.001)
 
     def _receive_alone(self, wanted: int, timeout_s: float) -> Answer | None:
@@ -321,9 +345,9 @@ class Link:
             self._take(n_bytes)
             return None
         self._window.close(wanted)
-        self.counters.received += 1
-        self.counters.answered += 1
-        del self._open[wanted]
+        self._repeats.pop(wanted, None)
+        self._counters.received += 1
+        self._counters.answered += 1
         return self._answer(header)
 
     def _answer(self, header: ResponseHeader) -> Answer:
@@ -332,7 +356,7 @@ class Link:
 
     def _step(self, timeout_s: float) -> None:
         """Receive at most one answer, and see to deadlines and repeats."""
-        if not self._open and timeout_s > 0.0:
+        if not self._window.n_open and timeout_s > 0.0:
             timeout_s = min(timeout_s, 0.001)
         resend_after_s = self._wire.resend_after_s
         if resend_after_s is not None:
@@ -354,34 +378,33 @@ class Link:
     def _take(self, n_bytes: int) -> None:
         wire = self._wire
         header = read_response(self._landing, n_bytes, wire.slot_bytes, exact=wire.exact)
-        self.counters.received += 1
+        self._counters.received += 1
         if isinstance(header, Refusal):
-            self.counters.count(header.counter)
+            self._counters.count(header.counter)
             return
-        match = self._window.close(header.request_id)
-        self.counters.count(match.value)
-        if match is not Match.OURS:
-            return
-        del self._open[header.request_id]
-        result = bytes(self._landing[HEADER_BYTES : HEADER_BYTES + header.result_len])
-        self._outcomes.append(Answer(header.request_id, header.status, result, header.timestamp_ns))
+        match = Match(self._window.close(header.request_id))
+        self._counters.count(match.value)
+        if match is Match.OURS:
+            self._repeats.pop(header.request_id, None)
+            self._outcomes.append(self._answer(header))
 
     def _expire(self, now_ns: int) -> None:
         for request_id in self._window.expired(now_ns):
-            flight = self._open.pop(request_id)
-            self.counters.deadline_misses += 1
-            name = _name_of(flight.function)
-            error = LinkTimeoutError(str(self.endpoint), name, flight.timeout_s, flight.n_sent)
+            function, timeout_s, _ = self._window.asked(request_id)
+            sent = self._repeats.pop(request_id, None)
+            self._counters.deadline_misses += 1
+            n_sent = 1 if sent is None else sent.n_sent
+            error = LinkTimeoutError(str(self.endpoint), _name_of(function), timeout_s, n_sent)
             self._outcomes.append(Missing(request_id, error))
 
     def _resend(self, now_ns: int, after_ns: int) -> None:
-        for flight in self._open.values():
+        for sent in self._repeats.values():
             # Twice the wait each time: a server that is slow is not helped by more datagrams.
-            if now_ns - flight.sent_ns >= after_ns << min(flight.n_sent - 1, 4):
-                flight.sent_ns = now_ns
-                flight.n_sent += 1
+            if now_ns - sent.sent_ns >= after_ns << min(sent.n_sent - 1, 4):
+                sent.sent_ns = now_ns
+                sent.n_sent += 1
                 try:
-                    self._wire.send(flight.slot, flight.n_bytes)
+                    self._wire.send(sent.slot, sent.n_bytes)
                 except LinkBusyError:
                     return
                 except LinkLostError as error:
@@ -390,9 +413,9 @@ class Link:
 
     def _lose_all(self, reason: str) -> LinkLostError:
         """Give up every request in flight; their late answers will be recognised as such."""
-        lost, self._open = list(self._open), {}
+        lost = self._window.expired(_FOREVER_NS)
+        self._repeats.clear()
         error = LinkLostError(str(self.endpoint), len(lost), reason)
-        self._window.expired(1 << 63)
         self._outcomes.extend(Missing(request_id, error) for request_id in lost)
         return error
 

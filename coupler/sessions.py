@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from cudaq_target.coupler.frame import MAX_U32
 
@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 _HALF_RANGE: Final = 1 << 31
 
 
+class Answer(NamedTuple):
+    """What a server said.
+
+    Attributes:
+        request_id: Of the request.
+        status: A `frame.Status`, or another number from a foreign server.
+        result: Result bytes.
+        timestamp_ns: The stamp that the request carried (ns).
+    """
+
+    request_id: int
+    status: int
+    result: bytes
+    timestamp_ns: int
+
+
 class Match(Enum):
     """What an answer is to a client; the value is the name of its counter."""
 
@@ -30,16 +46,44 @@ class Match(Enum):
     UNMATCHED = "unmatched"
 
 
+class Window(Protocol):
+    """Requests in flight; see `RequestWindow`."""
+
+    @property
+    def n_open(self) -> int:
+        """Requests in flight."""
+
+    @property
+    def n_free(self) -> int:
+        """Requests that `open` takes now."""
+
+    def open(self, deadline_ns: int, function: str | int, timeout_s: float) -> int | None:
+        """Begin the next request."""
+
+    def close(self, request_id: int) -> Match | str:
+        """Take an answer."""
+
+    def expired(self, now_ns: int) -> list[int]:
+        """Give up the requests whose deadline has passed."""
+
+    def asked(self, request_id: int) -> tuple[str | int, float, int]:
+        """Function, patience (s) and deadline (ns) of one of the last requests."""
+
+
 @dataclass(slots=True)
 class _Slot:
     sequence: int = -1
     is_open: bool = False
     is_answered: bool = False
     deadline_ns: int = 0
+    function: str | int = ""
+    timeout_s: float = 0.0
 
 
 class RequestWindow:
     """A client's requests in flight, one per slot, with generations.
+
+    The native `shm.LinkCore` does the same, and the usual path of a link besides.
 
     A slot is free again when its request is answered or given up. An answer of an earlier
     generation is told from the current one, however late it comes (up to 2^31 requests).
@@ -56,18 +100,28 @@ class RequestWindow:
             message = f"{n_slots} requests in flight are not possible; 1 to {_HALF_RANGE} are"
             raise ValueError(message)
         self._slots = [_Slot() for _ in range(n_slots)]
-        self._next = first_sequence
+        self._next = self._oldest = first_sequence
+        self._n_open = 0
 
     @property
     def n_open(self) -> int:
         """Requests in flight."""
-        return sum(slot.is_open for slot in self._slots)
+        return self._n_open
 
-    def open(self, deadline_ns: int = 0) -> int | None:
+    @property
+    def n_free(self) -> int:
+        """Requests that `open` takes now; the oldest one in flight holds up those behind it."""
+        return len(self._slots) - (self._next - self._oldest)
+
+    def open(
+        self, deadline_ns: int = 0, function: str | int = "", timeout_s: float = 0.0
+    ) -> int | None:
         """Begin the next request.
 
         Args:
             deadline_ns: When `expired` gives it up (ns on the caller's monotonic clock).
+            function: What is called, for `asked`.
+            timeout_s: The caller's patience (s), for `asked`.
 
         Returns:
             Its request id; None while its slot holds an unanswered request.
@@ -75,9 +129,10 @@ class RequestWindow:
         slot = self._slots[self._next % len(self._slots)]
         if slot.is_open:
             return None
-        slot.sequence = self._next
+        slot.sequence, slot.function, slot.timeout_s = self._next, function, timeout_s
         slot.is_open, slot.is_answered, slot.deadline_ns = True, False, deadline_ns
         self._next += 1
+        self._n_open += 1
         return slot.sequence & MAX_U32
 
     def close(self, request_id: int) -> Match:
@@ -99,7 +154,8 @@ class RequestWindow:
             return Match.STALE
         if not slot.is_open:
             return Match.DUPLICATE if slot.is_answered else Match.STALE
-        slot.is_open, slot.is_answered = False, True
+        slot.is_answered = True
+        self._free(slot)
         return Match.OURS
 
     def expired(self, now_ns: int) -> list[int]:
@@ -114,8 +170,26 @@ class RequestWindow:
         late = [slot for slot in self._slots if slot.is_open and slot.deadline_ns <= now_ns]
         late.sort(key=lambda slot: slot.sequence)
         for slot in late:
-            slot.is_open = False
+            self._free(slot)
         return [slot.sequence & MAX_U32 for slot in late]
+
+    def asked(self, request_id: int) -> tuple[str | int, float, int]:
+        """Function, patience (s) and deadline (ns) of one of the last requests.
+
+        They are as many as there are slots.
+        """
+        newest = self._next - 1
+        sequence = newest - ((newest - request_id) & MAX_U32)
+        slot = self._slots[sequence % len(self._slots)]
+        return slot.function, slot.timeout_s, slot.deadline_ns
+
+    def _free(self, slot: _Slot) -> None:
+        slot.is_open = False
+        self._n_open -= 1
+        if slot.sequence == self._oldest:
+            n_slots = len(self._slots)
+            while self._oldest < self._next and not self._slots[self._oldest % n_slots].is_open:
+                self._oldest += 1
 
 
 class Repeat(Enum):

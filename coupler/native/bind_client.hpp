@@ -9,6 +9,7 @@
 #include <string>
 
 #include "bind_segment.hpp"
+#include "frame_wire.hpp"
 
 namespace cudaq_target::binding {
 
@@ -28,7 +29,7 @@ inline constexpr std::int64_t kLookAroundNs = 50'000'000;
 /// A peer in Python answers within some ten microseconds, which is less than a wake-up costs.
 inline constexpr std::int64_t kPythonSpinNs = 60'000;
 
-class Client {
+class Client : public FrameWire {
 public:
     Client(const MappedSlotRing& mapped, const std::string& wait, double takeover_timeout_s)
         : name_(mapped.name),
@@ -37,7 +38,7 @@ public:
           client_(take_over(mapped, takeover_timeout_s)) {}
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
-    ~Client() { close(); }
+    ~Client() override { close(); }
 
     void close() noexcept {
         if (segment_) {
@@ -125,6 +126,21 @@ public:
         return true;
     }
 
+    std::span<std::byte> room() override {
+        return segment_ && client_.has_room() ? client_.slot() : std::span<std::byte>{};
+    }
+    bool put(std::size_t) override {
+        client_.publish();
+        return true;
+    }
+    std::span<const std::byte> front() override {
+        return segment_ && has_wanted_answer() ? client_.answer_slot() : std::span<std::byte>{};
+    }
+    void release() override { client_.release(); }
+    bool await(std::int64_t until_ns) override {
+        return segment_ && wait([this] { return has_wanted_answer(); }, until_ns) == Awaited::kReady;
+    }
+
     nb::dict counters() const {
         const auto& c = client_.counters();
         nb::dict named;
@@ -186,12 +202,23 @@ private:
         }
     }
 
+    enum class Awaited { kReady, kTimeout, kGone };
+
     /// Waits for `ready()`; false after `until_ns`. Raises when the dispatcher is gone.
     template <typename Ready>
     bool await(Ready ready, std::int64_t until_ns) {
+        const auto awaited = wait(ready, until_ns);
+        if (awaited == Awaited::kGone) {
+            raise("PeerGoneError", name_, "consumer");
+        }
+        return awaited == Awaited::kReady;
+    }
+
+    template <typename Ready>
+    Awaited wait(Ready ready, std::int64_t until_ns) {
         for (int look = 0; look < kLooksWithLock && strategy_ != Wait::kBlock; ++look) {
             if (ready()) {
-                return true;
+                return Awaited::kReady;
             }
             relax();
         }
@@ -201,7 +228,7 @@ private:
             {
                 const nb::gil_scoped_release unlocked;
                 if (wait_until(ready, strategy_, client_.ring().producer_bell(), pause_ns)) {
-                    return true;
+                    return Awaited::kReady;
                 }
             }
             if (PyErr_CheckSignals() != 0) {
@@ -210,13 +237,10 @@ private:
             auto& consumer = segment_->control().consumer;
             // Acquire: pairs with `release_role`; answers written before it are seen by `ready`.
             if (!is_alive(std::atomic_ref(consumer).load(std::memory_order_acquire))) {
-                if (ready()) {
-                    return true;
-                }
-                raise("PeerGoneError", name_, "consumer");
+                return ready() ? Awaited::kReady : Awaited::kGone;
             }
             if (pause_ns == until_ns) {
-                return ready();
+                return ready() ? Awaited::kReady : Awaited::kTimeout;
             }
         }
     }
@@ -260,8 +284,10 @@ private:
 };
 
 inline void bind_client(nb::module_& module) {
-    nb::class_<Client>(module, "Client",
-                       "The requesting side of a slot ring; one per ring, one thread at a time.")
+    nb::class_<FrameWire>(module, "FrameWire",
+                          "What carries the frames of a `LinkCore`; see `native/frame_wire.hpp`.");
+    nb::class_<Client, FrameWire>(
+        module, "Client", "The requesting side of a slot ring; one per ring, one thread at a time.")
         .def(nb::init<const MappedSlotRing&, const std::string&, double>(), "ring"_a, nb::kw_only(),
              "wait"_a = "adaptive", "takeover_timeout_s"_a = 1.0,
              "Become the producer of a ring, in place of a dead one.\n\n"

@@ -3,6 +3,7 @@
 
 #include "bind_client.hpp"
 #include "bind_dispatcher.hpp"
+#include "bind_link.hpp"
 #include "bind_port.hpp"
 #include "bind_segment.hpp"
 
@@ -12,6 +13,7 @@ NB_MODULE(_native, module) {
         "`dispatcher.hpp`.";
     cudaq_target::binding::bind_segments(module);
     cudaq_target::binding::bind_client(module);
+    cudaq_target::binding::bind_link(module);
     cudaq_target::binding::bind_port(module);
     cudaq_target::binding::bind_dispatcher(module);
 }

@@ -166,6 +166,11 @@ public:
         return ring_.rx_slot(next_.slot()).subspan(kFrameHeaderBytes);
     }
 
+    /// The whole next slot, for `publish`. Only while `has_room()`.
+    std::span<std::byte> slot() const noexcept { return ring_.rx_slot(next_.slot()); }
+    /// The slot of the oldest answer, unchecked. Only after `has_answer()`.
+    std::span<std::byte> answer_slot() const noexcept { return ring_.tx_slot(oldest_.slot()); }
+
     /// Sends a request whose `arg_len` arguments lie in `arguments()`. Returns its number.
     std::uint64_t send(std::uint32_t function, std::uint32_t arg_len,
                        std::uint64_t timestamp_ns) noexcept {

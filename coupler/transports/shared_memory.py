@@ -28,7 +28,8 @@ from cudaq_target.coupler.link_errors import (
     LinkTimeoutError,
 )
 from cudaq_target.coupler.security import check_bind
-from cudaq_target.coupler.shm import Client, SlotPort, SlotRing
+from cudaq_target.coupler.sessions import Answer
+from cudaq_target.coupler.shm import Client, LinkCore, SlotPort, SlotRing
 from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class ShmWire:
         self.endpoint = endpoint
         self.slot_bytes = options.slot_bytes
         self.counters = TransportCounters()
+        self.core = LinkCore(options.n_slots, options.slot_bytes, Answer)
         self._n_slots = 0
         self._stride = stride_of(options.slot_bytes)
         self._landing = memoryview(bytearray(self._stride))
@@ -142,6 +144,7 @@ class ShmWire:
     def close(self) -> None:
         """Give the role of the client back; see `Wire.close`."""
         if self._client is not None:
+            self.core.detach()
             self._client.close()
             self._client = None
 
@@ -164,6 +167,7 @@ class ShmWire:
         except PeerGoneError:
             return False
         self._n_slots = ring.n_slots
+        self.core.attach(self._client)
         self.counters.connects += 1
         return True
 

@@ -80,6 +80,7 @@ class UdpWire:
     """A connected socket: datagrams of other senders do not arrive."""
 
     exact: Final = False
+    core: Final = None
     resend_after_s: Final = RESEND_AFTER_S
 
     def __init__(self, endpoint: Endpoint, options: TransportOptions) -> None:

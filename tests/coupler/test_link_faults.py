@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -88,6 +89,49 @@ def test_a_slow_handler_gives_a_typed_timeout_and_its_late_answer_is_discarded(p
         assert link.call("rpc_increment", b"a", 5.0).result == b"b"
         assert link.counters.stale >= 1
         assert gate.n_calls == 1  # repeats on the way were executed once
+
+
+class InterruptionError(Exception):
+    """What Ctrl-C raises in the place of `KeyboardInterrupt`."""
+
+
+def test_a_call_that_is_interrupted_keeps_its_answer(place):
+    def interrupt(*_):
+        raise InterruptionError
+
+    gate = Gate()
+    with (
+        serve([gate.function()], place, options=OPTIONS) as server,
+        connect(server.endpoint, options=OPTIONS) as link,
+    ):
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(InterruptionError):
+                link.call("gate", b"", 20.0)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert link.n_in_flight == 1
+        gate.is_open.set()
+        answer = link.collect(10.0)
+        assert isinstance(answer, Answer)
+        assert answer.status == Status.OK
+        assert link.n_in_flight == 0
+        assert link.call("gate", timeout_s=5.0).request_id == answer.request_id + 1
+
+
+def test_every_answer_is_counted(place):
+    with (
+        serve(table(), place, options=OPTIONS) as server,
+        connect(server.endpoint, options=OPTIONS) as link,
+    ):
+        for _ in range(3):
+            link.call("rpc_increment", b"a", 5.0)
+        sent = [link.submit("rpc_increment", b"a", 5.0) for _ in range(4)]
+        got = [link.collect(5.0) for _ in sent]
+        assert [one.request_id for one in got] == sent
+        assert (link.counters.received, link.counters.answered) == (7, 7)
+        assert link.n_free == OPTIONS.n_slots
 
 
 def test_row_29_a_server_that_stops_answers_everything_in_flight(place):
