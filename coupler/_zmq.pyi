@@ -27,16 +27,18 @@ class Library:
     def version(self) -> tuple[int, int, int]:
         """Of libzmq."""
 
-class Dealer:
+class Dealer(cudaq_target.coupler._native.FrameWire):
     """Frames of a client, on a DEALER that pyzmq made."""
 
-    def __init__(self, library: Library, address: int) -> None:
+    def __init__(self, library: Library, address: int, monitor: int, *, slot_bytes: int) -> None:
         """
         Use a socket.
 
         Args:
             library: libzmq.
             address: `zmq.Socket.underlying`.
+            monitor: That of the socket's monitor; a message there ends a wait of `LinkCore`.
+            slot_bytes: Longest frame (bytes).
         """
 
     def send(self, frame: Buffer, n_bytes: int) -> bool:

@@ -14,6 +14,7 @@
 
 #include "bind_dispatcher.hpp"
 #include "zmq_bulk.hpp"
+#include "zmq_dealer.hpp"
 #include "zmq_service.hpp"
 
 namespace nb = nanobind;
@@ -25,15 +26,6 @@ namespace {
 
 using Rows = nb::ndarray<const std::uint64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using OwnRows = nb::ndarray<nb::numpy, std::uint64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-constexpr int kLookAroundMs = 20;
-
-/// Raised as OSError, which pyzmq's errors are related to by their number.
-[[noreturn]] void raise_errno(int error) {
-    errno = error;
-    PyErr_SetFromErrno(PyExc_OSError);
-    throw nb::python_error();
-}
 
 class Library {
 public:
@@ -59,75 +51,6 @@ private:
     ZmqApi api_;
 };
 
-std::span<const std::byte> front(const BytesLike& buffer, std::size_t n_bytes) {
-    if (n_bytes > buffer.bytes().size()) {
-        throw nb::value_error("the frame is longer than its buffer");
-    }
-    return buffer.bytes().first(n_bytes);
-}
-
-/// Copies a part into a slot; its length, at most that of the slot.
-std::size_t land(const ZmqPart& part, const BytesLike& slot) {
-    const auto n_bytes = std::min(part.bytes().size(), slot.bytes().size());
-    std::memcpy(slot.writable().data(), part.bytes().data(), n_bytes);
-    return n_bytes;
-}
-
-/// A client's end for `transports.zeromq.ZmqWire`.
-class Dealer {
-public:
-    Dealer(const Library& library, std::uintptr_t address)
-        : socket_(library.socket(address)), part_(socket_.api()) {}
-
-    bool send(nb::handle frame, std::size_t n_bytes) {
-        const BytesLike buffer(frame);
-        return send_or_raise(front(buffer, n_bytes));
-    }
-
-    std::optional<std::size_t> receive_into(nb::handle slot, double timeout_s) {
-        const BytesLike landing(slot, PyBUF_WRITABLE);
-        const auto timeout_ms = wait_ms(static_cast<std::int64_t>(1e9 * std::min(timeout_s, 1.0)),
-                                        kLookAroundMs);
-        bool has_come = socket_.receive(part_, 0);
-        if (!has_come && timeout_ms > 0) {
-            const nb::gil_scoped_release unlocked;
-            has_come = socket_.receive(part_, timeout_ms);
-        }
-        if (!has_come) {
-            if (socket_.error() == EINTR && PyErr_CheckSignals() != 0) {
-                throw nb::python_error();
-            }
-            if (socket_.is_broken()) {
-                raise_errno(socket_.error());
-            }
-            return std::nullopt;
-        }
-        if (part_.has_more()) {
-            socket_.drop_rest(part_);
-            ++n_multipart_;
-            return std::nullopt;
-        }
-        return land(part_, landing);
-    }
-
-    std::uint64_t n_multipart() const { return n_multipart_; }
-
-private:
-    bool send_or_raise(std::span<const std::byte> bytes) {
-        if (socket_.send(bytes)) {
-            return true;
-        }
-        if (socket_.is_broken()) {
-            raise_errno(socket_.error());
-        }
-        return false;
-    }
-
-    ZmqSocket socket_;
-    ZmqPart part_;
-    std::uint64_t n_multipart_ = 0;
-};
-
 /// A server's end for handlers in Python; `transports.zeromq.ZmqPort` decides what is sent when.
 class Router {
 public:
@@ -136,8 +59,7 @@ public:
 
     nb::object receive_into(nb::handle slot, double timeout_s) {
         const BytesLike landing(slot, PyBUF_WRITABLE);
-        const auto timeout_ms = wait_ms(static_cast<std::int64_t>(1e9 * std::min(timeout_s, 1.0)),
-                                        kLookAroundMs);
+        const auto timeout_ms = binding::zmq_wait_ms(timeout_s);
         bool has_come = socket_.receive(name_, 0);
         if (!has_come && timeout_ms > 0) {
             const nb::gil_scoped_release unlocked;
@@ -145,7 +67,7 @@ public:
         }
         if (!has_come) {
             if (socket_.is_broken()) {
-                raise_errno(socket_.error());
+                binding::raise_errno(socket_.error());
             }
             return nb::none();
         }
@@ -154,12 +76,12 @@ public:
             ++n_multipart_;
             return nb::none();
         }
-        return nb::make_tuple(peer(), land(body_, landing));
+        return nb::make_tuple(peer(), binding::land(body_, landing));
     }
 
     bool send(nb::bytes peer, nb::handle frame, std::size_t n_bytes) {
         const BytesLike buffer(frame);
-        const auto body = front(buffer, n_bytes);
+        const auto body = binding::front_of(buffer, n_bytes);
         const std::span name(static_cast<const std::byte*>(peer.data()), peer.size());
         if (socket_.send(name, true) && socket_.send(body)) {
             return true;
@@ -169,7 +91,7 @@ public:
             return true;
         }
         if (socket_.is_broken()) {
-            raise_errno(socket_.error());
+            binding::raise_errno(socket_.error());
         }
         return false;
     }
@@ -225,7 +147,7 @@ public:
             why = service_->run();
         }
         if (why == ZmqService::Pause::kBroken) {
-            raise_errno(service_->error());
+            binding::raise_errno(service_->error());
         }
         return why == ZmqService::Pause::kTend;
     }
@@ -292,7 +214,7 @@ public:
 private:
     void check() const {
         if (sender_.is_broken()) {
-            raise_errno(sender_.error());
+            binding::raise_errno(sender_.error());
         }
     }
     BulkSender sender_;
@@ -312,7 +234,7 @@ public:
         }
         switch (got) {
             case BulkReceiver::Got::kNothing: return nb::none();
-            case BulkReceiver::Got::kBroken: raise_errno(receiver_.error());
+            case BulkReceiver::Got::kBroken: binding::raise_errno(receiver_.error());
             case BulkReceiver::Got::kMessage: return message();
             case BulkReceiver::Got::kRows: break;
         }
@@ -372,16 +294,25 @@ void bind_ends(nb::module_& module) {
              "Args:\n    path: A loaded library that is libzmq or links it.\n\n"
              "Raises:\n    ValueError: It is not loaded, or shows no function of libzmq.")
         .def_prop_ro("version", &Library::version, "Of libzmq.");
-    nb::class_<Dealer>(module, "Dealer", "Frames of a client, on a DEALER that pyzmq made.")
-        .def(nb::init<const Library&, std::uintptr_t>(), "library"_a, "address"_a,
+    nb::class_<binding::Dealer, FrameWire>(module, "Dealer",
+                                           "Frames of a client, on a DEALER that pyzmq made.")
+        .def("__init__",
+             [](binding::Dealer* self, const Library& library, std::uintptr_t address,
+                std::uintptr_t monitor, std::size_t slot_bytes) {
+                 new (self) binding::Dealer(library.socket(address), library.socket(monitor), slot_bytes);
+             },
+             "library"_a, "address"_a, "monitor"_a, nb::kw_only(), "slot_bytes"_a,
              nb::keep_alive<1, 2>(),
-             "Use a socket.\n\nArgs:\n    library: libzmq.\n    address: `zmq.Socket.underlying`.")
-        .def("send", &Dealer::send, "frame"_a, "n_bytes"_a,
+             "Use a socket.\n\n"
+             "Args:\n    library: libzmq.\n    address: `zmq.Socket.underlying`.\n"
+             "    monitor: That of the socket's monitor; a message there ends a wait of `LinkCore`.\n"
+             "    slot_bytes: Longest frame (bytes).")
+        .def("send", &binding::Dealer::send, "frame"_a, "n_bytes"_a,
              nb::sig("def send(self, frame: typing_extensions.Buffer, n_bytes: int) -> bool"),
              "Send the first `n_bytes` without waiting.\n\n"
              "Returns:\n    False where there is no room, or no connection.\n\n"
              "Raises:\n    OSError: The socket is closed.")
-        .def("receive_into", &Dealer::receive_into, "slot"_a, "timeout_s"_a,
+        .def("receive_into", &binding::Dealer::receive_into, "slot"_a, "timeout_s"_a,
              nb::sig("def receive_into(self, slot: typing_extensions.Buffer, timeout_s: float) "
                      "-> int | None"),
              "Receive one frame, cut to the slot; messages of several parts are dropped and "
@@ -389,7 +320,7 @@ void bind_ends(nb::module_& module) {
              "Args:\n    slot: Writable.\n    timeout_s: How long to wait (s), 20 ms at most.\n\n"
              "Returns:\n    Its length (bytes); None where none came.\n\n"
              "Raises:\n    OSError: The socket is closed.")
-        .def_prop_ro("n_multipart", &Dealer::n_multipart, "Messages of several parts.");
+        .def_prop_ro("n_multipart", &binding::Dealer::n_multipart, "Messages of several parts.");
     nb::class_<Router>(module, "Router", "Frames of a server, on a ROUTER that pyzmq made.")
         .def(nb::init<const Library&, std::uintptr_t>(), "library"_a, "address"_a,
              nb::keep_alive<1, 2>(),

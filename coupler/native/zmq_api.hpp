@@ -27,6 +27,7 @@ inline constexpr int kPollIn = 1;
 struct ZmqApi {
     int (*msg_init)(ZmqMessage*) = nullptr;
     int (*msg_init_size)(ZmqMessage*, std::size_t) = nullptr;
+    int (*msg_init_data)(ZmqMessage*, void*, std::size_t, void (*)(void*, void*), void*) = nullptr;
     int (*msg_recv)(ZmqMessage*, void*, int) = nullptr;
     int (*msg_send)(ZmqMessage*, void*, int) = nullptr;
     int (*msg_close)(ZmqMessage*) = nullptr;
@@ -65,6 +66,7 @@ inline std::string open_zmq(const std::string& path, ZmqApi& api) {
     // A look-up in a library includes those that it links.
     const bool is_whole = resolve(library, "zmq_msg_init", api.msg_init, reason) &&
                           resolve(library, "zmq_msg_init_size", api.msg_init_size, reason) &&
+                          resolve(library, "zmq_msg_init_data", api.msg_init_data, reason) &&
                           resolve(library, "zmq_msg_recv", api.msg_recv, reason) &&
                           resolve(library, "zmq_msg_send", api.msg_send, reason) &&
                           resolve(library, "zmq_msg_close", api.msg_close, reason) &&

@@ -35,7 +35,8 @@ public:
           waiting_(limits.max_waiting, limits.slot_bytes),
           name_(router.api()),
           body_(router.api()),
-          response_(limits.slot_bytes) {}
+          slot_bytes_(limits.slot_bytes),
+          outgoing_(router.api(), limits.slot_bytes) {}
 
     /// Serves until `stop`, or until something is due besides requests. Takes no lock.
     Pause run() noexcept {
@@ -100,24 +101,29 @@ private:
             return true;
         }
         const ZmqIdentity peer(name_.bytes());
-        const auto n_bytes = answer(peer, body_.bytes(), is_cancelling);
+        const auto response = outgoing_.room();
+        if (response.empty()) {
+            count(counters_.dropped_requests);
+            return true;
+        }
+        const auto n_bytes = answer(peer, body_.bytes(), response, is_cancelling);
         if (n_bytes > 0) {
-            deliver(peer, std::span<const std::byte>(response_).first(n_bytes));
+            deliver(peer, n_bytes);
         }
         return true;
     }
 
     std::size_t answer(const ZmqIdentity& peer, std::span<const std::byte> request,
-                       bool is_cancelling) noexcept {
+                       std::span<std::byte> response, bool is_cancelling) noexcept {
         // Longer than a slot: cut, so that its length disagrees with its header.
-        request = request.first(std::min(request.size(), response_.size()));
+        request = request.first(std::min(request.size(), slot_bytes_));
         const bool is_request = request.size() >= kFrameHeaderBytes &&
                                 load<std::uint32_t>(request.data()) == kRequestMagic;
         if (!is_request) {  // garbage is refused before it could cost a client its session
-            return dispatcher_.handle(request, response_, stranger_, true);
+            return dispatcher_.handle(request, response, stranger_, true);
         }
         if (is_cancelling) {
-            return dispatcher_.cancel(request, response_);
+            return dispatcher_.cancel(request, response);
         }
         bool was_evicted = false;
         auto* session = sessions_.of(peer, was_evicted);
@@ -127,27 +133,29 @@ private:
         if (session == nullptr) {
             count(counters_.dropped_requests);
             const auto header = load<RequestHeader>(request.data());
-            write_header(response_.data(),
+            write_header(response.data(),
                          ResponseHeader{kResponseMagic, static_cast<std::int32_t>(Status::kBusy), 0,
                                         header.request_id, header.timestamp_ns});
             return kFrameHeaderBytes;
         }
-        return dispatcher_.handle(request, response_, *session, true);
+        return dispatcher_.handle(request, response, *session, true);
     }
 
-    void deliver(const ZmqIdentity& peer, std::span<const std::byte> frame) noexcept {
+    void deliver(const ZmqIdentity& peer, std::size_t n_bytes) noexcept {
         const bool must_wait = waiting_.size() > 0 && waiting_.holds(peer);
-        if (must_wait || !send_now(peer, frame)) {
+        const auto send = [&] { return outgoing_.send(router_, n_bytes); };
+        if (must_wait || !send_now(peer, send)) {
             count(counters_.delayed_answers);
-            if (waiting_.push(peer, frame)) {
+            if (waiting_.push(peer, outgoing_.bytes(n_bytes))) {
                 count(counters_.dropped_answers);
             }
         }
     }
 
     /// False where the peer's queue is full; an answer to a peer that left is dropped.
-    bool send_now(const ZmqIdentity& peer, std::span<const std::byte> frame) noexcept {
-        if (router_.send(peer.bytes(), true) && router_.send(frame)) {
+    template <typename Send>
+    bool send_now(const ZmqIdentity& peer, Send send) noexcept {
+        if (router_.send(peer.bytes(), true) && send()) {
             return true;
         }
         if (router_.error() == EAGAIN || router_.error() == EINTR) {
@@ -164,7 +172,7 @@ private:
         }
         retry_ns_ = now_ns + kRetryMs * 1'000'000;
         waiting_.retry([this](const ZmqIdentity& peer, std::span<const std::byte> frame) {
-            return send_now(peer, frame);
+            return send_now(peer, [&] { return router_.send(frame); });
         });
     }
 
@@ -176,7 +184,8 @@ private:
     ZmqWaiting waiting_;
     ZmqPart name_;
     ZmqPart body_;
-    std::vector<std::byte> response_;
+    std::size_t slot_bytes_;
+    ZmqOutgoing outgoing_;
     ZmqCounters counters_;
     std::int64_t retry_ns_ = 0;
     std::atomic<bool> is_stopping_{false};

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <span>
 
@@ -96,6 +97,63 @@ private:
     void* socket_;
     int timeout_ms_ = -1;
     int error_ = EAGAIN;
+};
+
+/// Memory for one frame at a time. Long frames are handed to libzmq, short ones are copied: below
+/// `kHandOverBytes` a copy is cheaper than an allocation in one thread and its end in another.
+class ZmqOutgoing {
+public:
+    static constexpr std::size_t kHandOverBytes = std::size_t{16} << 10;
+
+    ZmqOutgoing(const ZmqApi& api, std::size_t n_bytes) noexcept : api_(&api), n_bytes_(n_bytes) {}
+    ZmqOutgoing(const ZmqOutgoing&) = delete;
+    ZmqOutgoing& operator=(const ZmqOutgoing&) = delete;
+    ~ZmqOutgoing() {
+        unwrap();
+        std::free(buffer_);
+    }
+
+    /// Room for the next frame; empty where the system has no memory. Ends what `bytes` gave.
+    std::span<std::byte> room() noexcept {
+        unwrap();
+        if (buffer_ == nullptr) {
+            buffer_ = static_cast<std::byte*>(std::malloc(n_bytes_));
+        }
+        return {buffer_, buffer_ == nullptr ? 0 : n_bytes_};
+    }
+
+    /// Sends the first bytes of `room`. After a failure they are still in `bytes`.
+    bool send(ZmqSocket& socket, std::size_t n_bytes) noexcept {
+        const auto give_back = [](void* data, void*) { std::free(data); };
+        if (n_bytes < kHandOverBytes ||
+            api_->msg_init_data(&message_, buffer_, n_bytes, give_back, nullptr) != 0) {
+            return socket.send(std::span<const std::byte>(buffer_, n_bytes));
+        }
+        is_wrapped_ = !socket.send(message_);
+        if (!is_wrapped_) {
+            buffer_ = nullptr;
+        }
+        return !is_wrapped_;
+    }
+
+    std::span<const std::byte> bytes(std::size_t n_bytes) const noexcept {
+        return {buffer_, n_bytes};
+    }
+
+private:
+    void unwrap() noexcept {
+        if (is_wrapped_) {
+            api_->msg_close(&message_);  // frees the buffer
+            buffer_ = nullptr;
+            is_wrapped_ = false;
+        }
+    }
+
+    const ZmqApi* api_;
+    std::size_t n_bytes_;
+    std::byte* buffer_ = nullptr;
+    ZmqMessage message_;
+    bool is_wrapped_ = false;
 };
 
 /// What the native half of a transport counts; names as in `interface.py`.

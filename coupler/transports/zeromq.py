@@ -1,8 +1,7 @@
 """ZeroMQ over `ipc` and `tcp`: DEALER clients, a ROUTER server, one part per message.
 
-Every option that decides what happens under faults is set here and nowhere left to a default;
-`coupler.md` measured why. Nothing is dropped silently: ROUTER_MANDATORY turns a full or missing
-peer into an error, IMMEDIATE a missing server, and heartbeats a frozen one.
+Nothing is dropped silently: ROUTER_MANDATORY turns a full or missing peer into an error, IMMEDIATE
+a missing server, and heartbeats a frozen one.
 """
 
 from __future__ import annotations
@@ -10,27 +9,21 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from contextlib import suppress
-from pathlib import Path
-from socket import AF_UNIX, SOCK_STREAM
-from socket import socket as plain_socket
 from typing import TYPE_CHECKING, Final
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.link_errors import (
-    AddressInUseError,
-    EndpointError,
     LinkBusyError,
     LinkLostError,
     LinkRefusedError,
     LinkTimeoutError,
 )
-from cudaq_target.coupler.security import check_bind, private_directory
+from cudaq_target.coupler.security import check_bind
+from cudaq_target.coupler.sessions import Answer
 from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
-from cudaq_target.coupler.transports.zap import ZAP_DOMAIN, AllowList, is_readable
+from cudaq_target.coupler.transports.zap import AllowList, is_readable
 from cudaq_target.coupler.transports.zmq_ends import (
     LOOK_AROUND_MS,
     DealerEnd,
@@ -39,68 +32,43 @@ from cudaq_target.coupler.transports.zmq_ends import (
     RouterEnd,
 )
 from cudaq_target.coupler.transports.zmq_native import library_for
+from cudaq_target.coupler.transports.zmq_sockets import (
+    FAILED_HANDSHAKE,
+    bind,
+    demand_keys,
+    set_client,
+    set_common,
+    show_keys,
+    text_for_zmq,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from cudaq_target.coupler._zmq import Library, Service
+    from cudaq_target.coupler.endpoint import Endpoint
     from cudaq_target.coupler.security import ClientSecurity, ServerSecurity
-    from cudaq_target.coupler.shm import Dispatcher
+    from cudaq_target.coupler.shm import Dispatcher, LinkCore
 
-RECONNECT_FIRST_MS, RECONNECT_LAST_MS = 20, 320
-HANDSHAKE_MS: Final = 2000
-TCP_BUFFER_BYTES: Final = 1 << 20
 _IDENTITY_BYTES: Final = 16
 _RETRY_S: Final = 0.001
-_FAILED_HANDSHAKE: Final = (
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-)
-_LONGEST_HANDSHAKE_BYTES: Final = 1024
 
 
-def _high_water_mark(options: TransportOptions) -> int:
-    """Messages per queue: a backstop, as windows rule among well-behaved ends.
-
-    ZeroMQ looks once per millisecond whether a full queue was emptied, and says so when half of it
-    was; a mark near the window would refuse what fits. A reader whose queue is full hears no
-    heartbeats either, and would be taken for dead.
-    """
-    return 4 * options.n_slots + 256
-
-
-def _set_common(socket: zmq.Socket[bytes], options: TransportOptions) -> None:
-    socket.setsockopt(zmq.SNDHWM, _high_water_mark(options))
-    socket.setsockopt(zmq.RCVHWM, _high_water_mark(options))
-    socket.setsockopt(zmq.MAXMSGSIZE, options.slot_bytes)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, options.heartbeat_interval_ms)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, options.heartbeat_timeout_ms)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, options.heartbeat_timeout_ms)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-    socket.setsockopt(zmq.SNDBUF, TCP_BUFFER_BYTES)
-    socket.setsockopt(zmq.RCVBUF, TCP_BUFFER_BYTES)
-    socket.setsockopt(zmq.RCVTIMEO, LOOK_AROUND_MS)
-    socket.setsockopt(zmq.IPV6, 1)
-
-
-def _admit_handshake(socket: zmq.Socket[bytes], options: TransportOptions) -> None:
-    """Let the commands of a CURVE handshake pass where slots are shorter than they are.
-
-    libzmq applies its limit of message lengths to them too. A frame that is longer than a slot is
-    then cut on receipt, and refused because its length disagrees with its header.
-    """
-    socket.setsockopt(zmq.MAXMSGSIZE, max(options.slot_bytes, _LONGEST_HANDSHAKE_BYTES))
-
-
-def _dealer_end(socket: zmq.Socket[bytes], options: TransportOptions) -> DealerEnd:
+def _dealer_end(
+    socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], options: TransportOptions
+) -> tuple[DealerEnd, LinkCore | None]:
+    """What moves frames, and what needs one call for a request and its answer."""
     library = library_for(options)
     if library is None:
-        return PythonDealer(socket)
+        return PythonDealer(socket), None
     from cudaq_target.coupler._zmq import Dealer  # noqa: PLC0415 - compiled
+    from cudaq_target.coupler.shm import LinkCore  # noqa: PLC0415 - compiled
 
-    return Dealer(library, socket.underlying)
+    slot_bytes = options.slot_bytes
+    end = Dealer(library, socket.underlying, monitor.underlying, slot_bytes=slot_bytes)
+    core = LinkCore(options.n_slots, slot_bytes, Answer, exact=True)
+    core.attach(end)
+    return end, core
 
 
 def _router_end(socket: zmq.Socket[bytes], library: Library | None) -> RouterEnd:
@@ -137,24 +105,18 @@ class ZmqWire:
         self._is_connected = False
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        _set_common(self._socket, options)
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_FIRST_MS)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_LAST_MS)
+        set_client(self._socket, options)
         # A name of its own keeps the session through a reconnect; as long as a key, so that
         # nobody guesses it. A leading 0 is ZeroMQ's.
         self._socket.setsockopt(zmq.ROUTING_ID, b"\1" + os.urandom(_IDENTITY_BYTES))
         if security is not None:
-            _admit_handshake(self._socket, options)
-            self._socket.setsockopt(zmq.CURVE_SERVERKEY, security.server_public.encode())
-            self._socket.setsockopt(zmq.CURVE_PUBLICKEY, security.keys.public.encode())
-            self._socket.setsockopt(zmq.CURVE_SECRETKEY, security.keys.secret.encode())
+            show_keys(self._socket, options, security)
         self._monitor = self._socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILED_HANDSHAKE
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | FAILED_HANDSHAKE
         )
-        self._end = _dealer_end(self._socket, options)
+        self._end, self.core = _dealer_end(self._socket, self._monitor, options)
         try:
-            self._socket.connect(_text_for_zmq(endpoint))
+            self._socket.connect(text_for_zmq(endpoint))
             self._await_server(timeout_s)
         except BaseException:
             self.close()
@@ -189,6 +151,8 @@ class ZmqWire:
 
     def close(self) -> None:
         """Give everything back; see `Wire.close`."""
+        if self.core is not None:
+            self.core.detach()
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(0)
@@ -256,22 +220,18 @@ class ZmqPort:
         self._context = zmq.Context()
         self._zap = None if security is None else AllowList(self._context, security.allowed)
         self._socket = self._context.socket(zmq.ROUTER)
-        _set_common(self._socket, options)
+        set_common(self._socket, options)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a client that reconnects is the same
         if security is not None:
-            _admit_handshake(self._socket, options)
-            self._socket.setsockopt(zmq.CURVE_SERVER, 1)
-            self._socket.setsockopt(zmq.CURVE_SECRETKEY, security.keys.secret.encode())
-            self._socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
-            self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+            demand_keys(self._socket, options, security)
         self._monitor = self._socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILED_HANDSHAKE
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | FAILED_HANDSHAKE
         )
         self._library = library_for(options)
         self._end = _router_end(self._socket, self._library)
         try:
-            self.endpoint = self._bind(endpoint)
+            self.endpoint = bind(self._socket, endpoint)
         except BaseException:
             self._give_back()
             raise
@@ -359,24 +319,6 @@ class ZmqPort:
                 full.add(peer)
                 self._waiting.append((peer, frame))
 
-    def _bind(self, endpoint: Endpoint) -> Endpoint:
-        if endpoint.scheme is Scheme.IPC:
-            _remove_stale(endpoint)
-        try:
-            self._socket.bind(_text_for_zmq(endpoint))
-        except zmq.ZMQError as error:
-            if error.errno == zmq.EADDRINUSE:
-                raise AddressInUseError(str(endpoint)) from None
-            reason = f"no server can listen there ({error.strerror})"
-            raise EndpointError(str(endpoint), reason, "Give an address of this machine") from error
-        if endpoint.scheme is Scheme.IPC:
-            return endpoint
-        bound = self._socket.getsockopt(zmq.LAST_ENDPOINT)
-        assert isinstance(bound, bytes)
-        return Endpoint(
-            endpoint.scheme, endpoint.place, parse_endpoint(bound.decode().rstrip("\0")).port
-        )
-
     def _give_back(self) -> None:
         self._socket.disable_monitor()
         self._monitor.close(0)
@@ -384,33 +326,3 @@ class ZmqPort:
         if self._zap is not None:
             self._zap.close()
         self._context.term()
-
-
-def _remove_stale(endpoint: Endpoint) -> None:
-    """Remove the socket file of a dead server; ZeroMQ would take it from a live one, too."""
-    path = Path(endpoint.place)
-    if not path.exists():
-        return
-    if not path.is_socket():
-        raise EndpointError(str(endpoint), "another file is there", "Choose another path")
-    with plain_socket(AF_UNIX, SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(endpoint.place)
-        except ConnectionRefusedError:
-            with suppress(FileNotFoundError):
-                path.unlink()
-            return
-        except OSError as error:
-            reason = f"the socket there cannot be reached ({error.strerror or error})"
-            raise EndpointError(str(endpoint), reason, "Choose another path") from error
-    raise AddressInUseError(str(endpoint))
-
-
-def _text_for_zmq(endpoint: Endpoint) -> str:
-    if endpoint.scheme is Scheme.IPC:
-        private_directory(endpoint)
-        return str(endpoint)
-    address = endpoint.address()
-    host = f"[{address}]" if ":" in address else address
-    return f"tcp://{host}:{endpoint.port or '*'}"

@@ -11,7 +11,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "coupler"
 
 
-@pytest.mark.parametrize("name", ["_bench", "_native", "_ring"])
+@pytest.mark.parametrize("name", ["_bench", "_native", "_ring", "_zmq"])
 def test_stub_is_current(name: str, tmp_path: Path) -> None:
     made = tmp_path / f"{name}.pyi"
     module = f"cudaq_target.coupler.{name}"
