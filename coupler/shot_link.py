@@ -8,13 +8,14 @@ acknowledged are reported missing to the new one, all others come again.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from cudaq_target.coupler.dispatch import BAD_REQUEST, Call, Function, Reply
+from cudaq_target.coupler.errors import RemoteCallError
 from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.link import Answer, Missing
 from cudaq_target.coupler.link_errors import LinkError, LinkTimeoutError
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 
 MAX_STREAMS: Final = 32
 _PAUSE_S: Final = 0.002
+_REASONS: Final = {
+    Status.INTERNAL_ERROR: "the consumer at the other end failed; its log says how",
+    Status.UNKNOWN_FUNCTION: "the server takes no shots; serve the functions of a ShotSink",
+}
 
 
 class ShotSink:
@@ -50,12 +55,14 @@ class ShotSink:
 
         Args:
             consume: Called in the server's thread with each batch, in the order of its stream;
-                while it works, its clients wait. The rows are its own.
+                while it works, its clients wait. The rows are its own. Where it raises, it is not
+                given that batch again; the client is told, and may go on.
             window: Shots that may be on their way per stream.
         """
         self._consume = consume
         self._window = window
         self._receivers: OrderedDict[int, ShotReceiver] = OrderedDict()
+        self._taken: deque[ShotBatch] = deque()
 
     @property
     def receivers(self) -> dict[int, ShotReceiver]:
@@ -89,8 +96,9 @@ class ShotSink:
             return Reply(Status.NOT_READY)
         if not receiver.receive(function, call.arguments):
             return BAD_REQUEST
-        for batch in receiver.take():
-            self._consume(batch)
+        self._taken.extend(receiver.take())
+        while self._taken:
+            self._consume(self._taken.popleft())
         call.result[:CREDIT_BYTES] = receiver.credit().to_bytes()
         return Reply(Status.OK, CREDIT_BYTES)
 
@@ -136,6 +144,8 @@ class ShotPublisher:
 
         Raises:
             LinkError: The server is gone or does not answer. The shots are kept: `pump` again.
+            RemoteCallError: The server takes no shots, or its consumer failed; what it was given
+                is not sent again.
         """
         if not self._is_greeted:
             self._greet()
@@ -164,6 +174,7 @@ class ShotPublisher:
 
         Raises:
             LinkTimeoutError: Shots are left; `last_error` says what stood in the way.
+            RemoteCallError: As for `pump`.
         """
         until = time.monotonic() + timeout_s
         while not self._sender.is_done:
@@ -206,6 +217,10 @@ class ShotPublisher:
     def _take_credit(self, answer: Answer) -> None:
         if answer.status == Status.NOT_READY:  # another server, which knows nothing yet
             self._is_greeted = False
+        elif answer.status not in {Status.OK, Status.BUSY, Status.CANCELLED, Status.BAD_REQUEST}:
+            raise RemoteCallError(
+                "the stream of shots", answer.status, _REASONS.get(answer.status, "")
+            )
         credit = Credit.from_bytes(answer.result) if answer.status == Status.OK else None
         if credit is not None:
             self._sender.on_credit(credit, time.monotonic_ns())

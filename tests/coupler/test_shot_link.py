@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cudaq_target.coupler.dispatch import Dispatcher
+from cudaq_target.coupler.errors import RemoteCallError
 from cudaq_target.coupler.frame import HEADER_BYTES, Status, function_id, request_frame
 from cudaq_target.coupler.link import connect
 from cudaq_target.coupler.link_errors import LinkTimeoutError
@@ -89,9 +90,42 @@ def test_a_server_that_takes_no_shots_is_no_success(tmp_path):
         sender = ShotSender(1, 64)
         sender.offer(np.zeros((1, 1), dtype=np.uint64))
         sender.finish()
-        with pytest.raises(LinkTimeoutError, match="stream 0x1"):
-            ShotPublisher(link, sender).drain(0.3)
+        with pytest.raises(RemoteCallError, match="status -1: the server takes no shots"):
+            ShotPublisher(link, sender).drain(20.0)
         assert sender.n_held == 1
+
+
+def test_a_consumer_that_is_slow_or_gone_leaves_shots(tmp_path):
+    with (
+        serve(ShotSink(lambda _: None).functions(), endpoint_of("ipc", tmp_path)) as server,
+        connect(server.endpoint) as link,
+    ):
+        sender = ShotSender(1, 64)
+        sender.offer(np.zeros((1, 1), dtype=np.uint64))
+        with pytest.raises(LinkTimeoutError, match="stream 0x1"):
+            ShotPublisher(link, sender).drain(0.3)  # nobody said that no shot follows
+
+
+def test_a_consumer_that_fails_is_reported_and_gets_all_that_follows(tmp_path):
+    seen = []
+
+    def consume(batch):
+        seen.extend(batch.rows[:, 0].tolist())
+        if 3 in seen and len(seen) < 8:
+            raise ZeroDivisionError
+
+    with (
+        serve(ShotSink(consume).functions(), endpoint_of("ipc", tmp_path)) as server,
+        connect(server.endpoint) as link,
+    ):
+        sender = ShotSender(1, 64, max_batch=4)
+        publisher = ShotPublisher(link, sender)
+        sender.offer(np.arange(40, dtype=np.uint64).reshape(-1, 1))
+        sender.finish()
+        with pytest.raises(RemoteCallError, match="the consumer at the other end failed"):
+            publisher.drain(20.0)
+        publisher.drain(20.0)
+    assert seen == list(range(40))
 
 
 FORGETFUL = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,10 @@ FOLDER = Path(__file__).parents[2] / "examples"
 pytestmark = pytest.mark.usefixtures("stock_target")
 
 
-def main_of(name: str) -> Callable[..., Any]:
+def main_of(name: str, *, as_module: bool = False) -> Callable[..., Any]:
+    """The function `main` of an example; as a module where it starts processes of its own."""
+    if as_module:
+        return importlib.import_module(f"examples.{name}").main
     return runpy.run_path(str(FOLDER / f"{name}.py"))["main"]
 
 
@@ -38,6 +42,15 @@ def test_maxcut_qaoa() -> None:
 
 def test_qft_bind() -> None:
     assert main_of("qft_bind")(3, 500).stats.n_qubits == 3
+
+
+def test_coupler_decoder(capsys) -> None:
+    assert main_of("coupler_decoder", as_module=True)(200).n_values == 200
+    assert "200 corrections over shm://decoder-" in capsys.readouterr().out
+
+
+def test_coupler_stream() -> None:
+    assert main_of("coupler_stream")(2000) == (1000, 1000)
 
 
 def test_every_example_is_tested() -> None:
