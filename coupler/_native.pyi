@@ -2,6 +2,9 @@
 Rings in shared memory and the dispatcher; see `native/shm.hpp`, `slot_ring.hpp` and `dispatcher.hpp`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy
 import numpy.typing
 from typing_extensions import Buffer
@@ -419,7 +422,7 @@ class Dispatcher:
     Answers requests by a table of compiled functions, without the interpreter lock.
     """
 
-    def __init__(self, *, window: int = 0, session_bytes: int = 0, guard: bool = False) -> None:
+    def __init__(self, *, window: int = 0, session_bytes: int = 0, guard: bool = False, in_place: bool = False) -> None:
         """
         Make an empty table.
 
@@ -427,6 +430,7 @@ class Dispatcher:
             window: Requests per session within which a repeated one is answered again and not executed; 0 for none.
             session_bytes: Memory per session for stateful functions, zeroed for each new client (bytes).
             guard: Whether to check that functions stay within their result; costs a copy.
+            in_place: Whether answers on a ring are remembered where they lie, in the place of `window`: the last n_slots - 1.
         """
 
     def add_builtin(self, name: str, *, deadline_ns: int = 0) -> None:
@@ -473,13 +477,42 @@ class Dispatcher:
             ValueError: The shape or `syndrome_bits` is wrong, or the id taken.
         """
 
-    def start(self, ring: SlotRing, *, wait: str = 'adaptive') -> None:
+    def set_python(self, call: type, header: type, reply: type, session: Callable[[int], object], report: Callable[[str, BaseException], None]) -> None:
+        """
+        Say what handlers in Python get and give.
+
+        Args:
+            call: `dispatch.Call`.
+            header: `frame.RequestHeader`.
+            reply: `dispatch.Reply`.
+            session: Makes a session of the number of a client.
+            report: Told the name of a function and what its handler raised.
+        """
+
+    def add_python(self, name: str, handler: Callable[[Any], object], *, min_arg_bytes: int = 0, max_arg_bytes: int = 4294967295, deadline_ns: int = 0, result_float_bytes: int = 0) -> None:
+        """
+        Register a handler in Python; the interpreter lock is taken for it alone.
+
+        Args:
+            name: Its id is the hash of its name.
+            handler: As in `dispatch.Function`; it never pends.
+            min_arg_bytes: Shorter arguments are answered BAD_REQUEST (bytes).
+            max_arg_bytes: Longer ones, too (bytes).
+            deadline_ns: A later result is answered DEADLINE (ns); 0 for none.
+            result_float_bytes: 4 or 8 where a result of such floats that is not finite is answered INTERNAL_ERROR; 0 for any other result.
+
+        Raises:
+            ValueError: The id is taken, or a ring is being served.
+        """
+
+    def start(self, ring: SlotRing, *, wait: str = "adaptive", slot_bytes: int = 0) -> None:
         """
         Serve a ring on a thread of its own, until `stop`.
 
         Args:
             ring: The ring; this process becomes its consumer.
             wait: "busy", "yield", "adaptive" or "block".
+            slot_bytes: Longest request and answer (bytes); 0 for a whole slot.
 
         Raises:
             RoleTakenError: Another dispatcher serves the ring.

@@ -138,6 +138,20 @@ class Function:
     may_pend: bool = False
 
 
+def table_of(functions: Iterable[Function]) -> dict[int, Function]:
+    """Functions by id.
+
+    Raises:
+        FunctionTableError: Two functions have one id.
+    """
+    table: dict[int, Function] = {}
+    for function in functions:
+        known = table.setdefault(function_id(function.name), function)
+        if known is not function:
+            raise FunctionTableError(function.name, known.name)
+    return table
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     ticket: Ticket
@@ -168,11 +182,7 @@ class Dispatcher:
         Raises:
             FunctionTableError: Two functions have one id.
         """
-        self._table: dict[int, Function] = {}
-        for function in functions:
-            known = self._table.setdefault(function_id(function.name), function)
-            if known is not function:
-                raise FunctionTableError(function.name, known.name)
+        self._table = table_of(functions)
         self.slot_bytes = slot_bytes
         self.counters = Counters()
         self._background = tuple(background)

@@ -1,50 +1,120 @@
-"""Serving compiled functions: a native thread on a ring, the native table on other transports."""
+"""The native dispatcher behind rings and sockets, with functions in machine code or in Python."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from cudaq_target.coupler.endpoint import Endpoint
+from cudaq_target.coupler.counters import Counters
+from cudaq_target.coupler.dispatch import Call, Function, Reply, table_of
+from cudaq_target.coupler.frame import RequestHeader
+from cudaq_target.coupler.payload import PayloadType
+from cudaq_target.coupler.serving import Serving
+from cudaq_target.coupler.sessions import DuplicateWindow, Session
+from cudaq_target.coupler.shm import Dispatcher
 from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
 from cudaq_target.coupler.transports.shared_memory import create_ring, remove_ring
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-    from types import TracebackType
+    from collections.abc import Hashable, Iterable
 
     from typing_extensions import Buffer
 
     from cudaq_target.coupler.dispatch import Ticket
-    from cudaq_target.coupler.sessions import Session
-    from cudaq_target.coupler.shm import Dispatcher
+    from cudaq_target.coupler.endpoint import Endpoint
     from cudaq_target.coupler.shm import Session as NativeSession
 
+_LOG = logging.getLogger(__name__)
 MAX_SESSIONS: Final = 256
+_FLOAT_BYTES: Final = {
+    PayloadType.FLOAT32: 4,
+    PayloadType.ARRAY_FLOAT32: 4,
+    PayloadType.FLOAT64: 8,
+    PayloadType.ARRAY_FLOAT64: 8,
+}
 
 
-class NativeServer:
-    """Serves a ring in shared memory without the interpreter, until it is closed."""
+def python_table(functions: Iterable[Function], *, window: int = 0) -> Dispatcher:
+    """Put functions in Python behind the native checks; the lock is taken for handlers alone.
+
+    On a ring a repeated request is recognised among the last n_slots - 1.
+
+    Args:
+        functions: What clients can call; none pends.
+        window: Requests of each client of a socket that are remembered with their answers.
+
+    Raises:
+        FunctionTableError: Two functions have one id.
+    """
+    dispatcher = Dispatcher(window=window, in_place=True)
+    dispatcher.set_python(Call, RequestHeader, Reply, _session, _FirstFailures().report)
+    for function in table_of(functions).values():
+        dispatcher.add_python(
+            function.name,
+            function.handler,
+            min_arg_bytes=function.min_arg_bytes,
+            max_arg_bytes=function.max_arg_bytes,
+            deadline_ns=function.deadline_ns or 0,
+            result_float_bytes=0
+            if function.result_type is None
+            else _FLOAT_BYTES.get(function.result_type, 0),
+        )
+    return dispatcher
+
+
+def _session(number: int) -> Session:
+    return Session(number, DuplicateWindow(0, sequenced=False))
+
+
+class _FirstFailures:
+    """Logs the first failure of each function; the counter has the others."""
+
+    def __init__(self) -> None:
+        self._reported: set[str] = set()
+
+    def report(self, name: str, error: BaseException) -> None:
+        if name not in self._reported:
+            self._reported.add(name)
+            _LOG.error("%s failed; further failures are counted only", name, exc_info=error)
+
+
+class NativeServer(Serving):
+    """Serves a ring in shared memory from a native thread, until it is closed."""
 
     def __init__(
-        self, dispatcher: Dispatcher, endpoint: Endpoint, options: TransportOptions
+        self,
+        dispatcher: Dispatcher,
+        endpoint: Endpoint,
+        options: TransportOptions,
+        *,
+        drains: bool = True,
     ) -> None:
         """Make the segment and start the native thread.
 
         Args:
-            dispatcher: Its functions are compiled; it serves this ring alone.
+            dispatcher: It serves this ring alone.
             endpoint: A `shm` one.
             options: Geometry, the same at both ends.
+            drains: Whether `close` answers what waits by its functions, or with CANCELLED.
 
         Raises:
             AddressInUseError: A live process has a segment of this name.
         """
-        self.endpoint = endpoint
+        self._endpoint = endpoint
         self._dispatcher = dispatcher
+        self._drains = drains
         self._ring = create_ring(endpoint, options)
         self._pid = os.getpid()
-        dispatcher.start(self._ring, wait=options.wait)
+        self._n_late = 0
+        dispatcher.start(self._ring, wait=options.wait, slot_bytes=options.slot_bytes)
+        super().__init__()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens."""
+        return self._endpoint
 
     @property
     def is_running(self) -> bool:
@@ -53,28 +123,25 @@ class NativeServer:
 
     def counters(self) -> dict[str, int]:
         """What dispatcher and transport met so far, by name."""
-        return TransportCounters().as_dict() | self._dispatcher.counters()
+        counted = Counters().as_dict() | TransportCounters().as_dict() | self._dispatcher.counters()
+        counted["late_results"] += self._n_late
+        return counted
+
+    def finish(self, ticket: Ticket, status: int, result: Buffer = b"") -> None:  # noqa: ARG002
+        """As `Server.finish`; no function of this server pends, so that any result is late."""
+        self._n_late += 1
 
     def close(self) -> None:
         """Answer what waits, stop, and remove the name."""
-        if os.getpid() == self._pid and self.is_running:
-            self._dispatcher.stop()
+        self._end()
+
+    def _end(self, timeout_s: float | None = None) -> bool:  # noqa: ARG002
+        if os.getpid() != self._pid:
+            return False
+        if self.is_running:
+            self._dispatcher.stop(drain=self._drains)
             remove_ring(self._ring)
-
-    def __enter__(self) -> NativeServer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        state = "running" if self.is_running else "closed"
-        return f"NativeServer({str(self.endpoint)!r}, {state})"
+        return True
 
 
 class _NativeCounters:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import threading
@@ -10,7 +9,6 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol, overload
-from weakref import WeakSet
 
 from cudaq_target.coupler.control import ControlServer
 from cudaq_target.coupler.dispatch import RPC_INCREMENT, Dispatcher, Function
@@ -18,12 +16,12 @@ from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import FrameTooLongError
 from cudaq_target.coupler.link_errors import ServerFailedError
 from cudaq_target.coupler.security import check_bind
+from cudaq_target.coupler.serving import Serving
 from cudaq_target.coupler.sessions import DuplicateWindow, Session
 from cudaq_target.coupler.transports.interface import TransportOptions
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-    from types import TracebackType
 
     from typing_extensions import Buffer
 
@@ -41,7 +39,6 @@ _WINDOWS_REMEMBERED: Final = 4
 _IDLE_S: Final = 0.02
 _PENDING_S: Final = 0.001
 _TEND_NS: Final = 20_000_000
-_LAST_WAIT_S: Final = 2.0
 
 
 class CounterSet(Protocol):
@@ -87,8 +84,8 @@ class Answerer(Protocol):
         """Cancel what is pending."""
 
 
-class Server:
-    """Serves until it is closed; a context manager."""
+class Server(Serving):
+    """Moves frames between a port and a dispatcher until it is closed; a context manager."""
 
     def __init__(self, dispatcher: Answerer, port: Port, n_slots: int) -> None:
         """Start the thread.
@@ -116,7 +113,7 @@ class Server:
         self._thread = threading.Thread(target=self._run, name=f"coupler {port.endpoint}")
         self._thread.daemon = True  # an interpreter that ends does not wait for its clients
         self._thread.start()
-        _RUNNING.add(self)
+        super().__init__()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -155,30 +152,11 @@ class Server:
             raise ServerFailedError(str(self.endpoint), repr(failure)) from failure
 
     def _end(self, timeout_s: float | None = None) -> bool:
-        """Stop the thread and wait for it.
-
-        False in a child of a fork, which has neither the thread nor a claim on the sockets.
-        """
         if os.getpid() != self._pid:
             return False
         self._stop.set()
         self._thread.join(timeout_s)
         return True
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        state = "running" if self.is_running else "closed"
-        return f"Server({str(self.endpoint)!r}, {state})"
 
     def _run(self) -> None:
         try:
@@ -263,7 +241,7 @@ class Server:
 
 @overload
 def serve(
-    what: Dispatcher | Iterable[Function] | Machine,
+    what: Dispatcher | Machine,
     endpoint: str | Endpoint,
     *,
     security: ServerSecurity | None = None,
@@ -271,7 +249,7 @@ def serve(
 ) -> Server: ...
 @overload
 def serve(
-    what: NativeDispatcher,
+    what: Iterable[Function] | NativeDispatcher,
     endpoint: str | Endpoint,
     *,
     security: ServerSecurity | None = None,
@@ -287,9 +265,10 @@ def serve(
     """Serve functions or a machine at an endpoint, from a thread of this process.
 
     Args:
-        what: A function table, a dispatcher that nobody else uses (the native one runs compiled
-            functions without the interpreter), or a machine, which is then driven by a
-            `control_client.ControlClient`.
+        what: A function table, a dispatcher that nobody else uses, or a machine, which is then
+            driven by a `control_client.ControlClient`. A table is served natively where that is
+            possible: on `shm`, where no function pends. `dispatch.Dispatcher` is the reference in
+            Python; the native one runs compiled functions without the interpreter.
         endpoint: `shm://name`, `ipc://path`, `tcp://host:port` or `udp://host:port`; port 0
             takes a free one.
         security: Keys and allow-list; required where other machines can connect.
@@ -307,7 +286,23 @@ def serve(
 
         if isinstance(what, Native):
             return _serve_native(what, place, chosen, security)
+    if isinstance(what, Iterable) and place.scheme is Scheme.SHM:
+        what = tuple(what)
+        if not any(function.may_pend for function in what):
+            return _serve_table(what, place, chosen, security)
     return Server(_dispatcher(what, chosen), _port(place, chosen, security), chosen.n_slots)
+
+
+def _serve_table(
+    functions: tuple[Function, ...],
+    place: Endpoint,
+    options: TransportOptions,
+    security: ServerSecurity | None,
+) -> NativeServer:
+    from cudaq_target.coupler.native_server import NativeServer, python_table  # noqa: PLC0415
+
+    check_bind(place, security)
+    return NativeServer(python_table(functions), place, options, drains=False)
 
 
 def _serve_native(
@@ -375,17 +370,3 @@ def _port(place: Endpoint, options: TransportOptions, security: ServerSecurity |
     from cudaq_target.coupler.transports.zeromq import ZmqPort  # noqa: PLC0415
 
     return ZmqPort(place, options, security)
-
-
-_RUNNING: WeakSet[Server] = WeakSet()
-
-
-@atexit.register
-def _stop_forgotten() -> None:
-    """End the threads of servers that nobody closed while Python still can.
-
-    A daemon thread that waits in native code when the interpreter goes is torn out of it, through
-    frames that cannot unwind, and the process aborts.
-    """
-    for server in list(_RUNNING):
-        server._end(_LAST_WAIT_S)

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bind_client.hpp"
+#include "bind_python.hpp"
 #include "handlers.hpp"
 #include "service.hpp"
 
@@ -27,8 +28,11 @@ inline constexpr std::uint32_t kAnyLength = 0xFFFF'FFFF;
 /// A dispatcher with what its functions need to stay alive.
 class PyDispatcher {
 public:
-    PyDispatcher(std::uint32_t window, std::size_t session_bytes, bool has_guard)
-        : dispatcher_(has_guard), window_(window), session_bytes_(session_bytes) {}
+    PyDispatcher(std::uint32_t window, std::size_t session_bytes, bool has_guard, bool is_in_place)
+        : dispatcher_(has_guard),
+          window_(window),
+          session_bytes_(session_bytes),
+          is_in_place_(is_in_place) {}
     PyDispatcher(const PyDispatcher&) = delete;
     PyDispatcher& operator=(const PyDispatcher&) = delete;
     ~PyDispatcher() { stop(false); }
@@ -88,13 +92,45 @@ public:
         kept_.append(table);
     }
 
-    void start(const MappedSlotRing& ring, const std::string& wait) {
-        open(ring, wait);
+    void set_python(nb::object call, nb::object header, nb::object reply, nb::object session,
+                    nb::object report) {
+        check_idle();
+        caller_ = std::make_unique<PythonCaller>(
+            dispatcher_, PythonTypes{std::move(call), std::move(header), std::move(reply),
+                                     std::move(session), std::move(report)});
+    }
+
+    void add_python(const std::string& name, nb::object handler, std::uint32_t min_arg_bytes,
+                    std::uint32_t max_arg_bytes, std::int64_t deadline_ns,
+                    std::uint32_t result_float_bytes) {
+        if (!caller_) {
+            throw nb::value_error("set_python() comes first");
+        }
+        auto& own = *python_.emplace_back(std::make_unique<PythonFunction>(
+            PythonFunction{*caller_, name, std::move(handler), function_id(name),
+                           result_float_bytes == sizeof(float)}));
+        Function function;
+        function.stateful_call = call_python;
+        function.state = &own;
+        function.min_arg_bytes = min_arg_bytes;
+        function.max_arg_bytes = max_arg_bytes;
+        function.deadline_ns = deadline_ns;
+        function.is_float64_result = result_float_bytes == sizeof(double);
+        function.may_refuse = true;
+        add(name, function);
+    }
+
+    void start(nb::handle_t<MappedSlotRing> ring, const std::string& wait, std::size_t slot_bytes) {
+        const auto& mapped = nb::cast<MappedSlotRing&>(ring);
+        if (caller_) {
+            caller_->see(ring.attr("memory"), mapped.segment->memory());
+        }
+        open(mapped, wait, slot_bytes);
         service_->start();
     }
 
     void serve(const MappedSlotRing& ring, const std::string& wait, double timeout_s) {
-        open(ring, wait);
+        open(ring, wait, 0);
         const auto until_ns = deadline_after(
             timeout_s < 1e9 ? static_cast<std::int64_t>(timeout_s * 1e9) : kForever);
         for (;;) {
@@ -175,7 +211,7 @@ private:
         }
     }
 
-    void open(const MappedSlotRing& mapped, const std::string& wait) {
+    void open(const MappedSlotRing& mapped, const std::string& wait, std::size_t slot_bytes) {
         check_idle();
         const auto strategy = wait_from(wait);
         auto& control = mapped.control();
@@ -183,11 +219,14 @@ private:
         const auto frame_bytes = std::size_t{std::max(geometry.rx_stride_bytes,
                                                       geometry.tx_stride_bytes)};
         dispatcher_.prepare(frame_bytes);
-        session_ = std::make_unique<Session>(window_, frame_bytes, session_bytes_);
+        session_ = is_in_place_
+                       ? std::make_unique<Session>(AnswerWindow(geometry.n_slots), session_bytes_)
+                       : std::make_unique<Session>(window_, frame_bytes, session_bytes_);
         claim_or_raise(control.consumer, mapped.name, "consumer");
         segment_ = mapped.segment;
         service_ = std::make_unique<Service>(SlotRing(segment_->memory(), geometry), dispatcher_,
-                                             *session_, strategy);
+                                             *session_, strategy,
+                                             slot_bytes == 0 ? frame_bytes : slot_bytes);
     }
 
     void close() noexcept {
@@ -202,6 +241,9 @@ private:
     Dispatcher dispatcher_;
     std::uint32_t window_;
     std::size_t session_bytes_;
+    bool is_in_place_;
+    std::unique_ptr<PythonCaller> caller_;
+    std::vector<std::unique_ptr<PythonFunction>> python_;
     std::vector<std::unique_ptr<LookupTable>> tables_;
     nb::list kept_;
     std::shared_ptr<Segment> segment_;
@@ -217,14 +259,16 @@ inline void bind_dispatcher(nb::module_& module) {
     nb::class_<PyDispatcher>(module, "Dispatcher",
                              "Answers requests by a table of compiled functions, without the "
                              "interpreter lock.")
-        .def(nb::init<std::uint32_t, std::size_t, bool>(), nb::kw_only(), "window"_a = 0,
-             "session_bytes"_a = 0, "guard"_a = false,
+        .def(nb::init<std::uint32_t, std::size_t, bool, bool>(), nb::kw_only(), "window"_a = 0,
+             "session_bytes"_a = 0, "guard"_a = false, "in_place"_a = false,
              "Make an empty table.\n\n"
              "Args:\n    window: Requests per session within which a repeated one is answered again "
              "and not executed; 0 for none.\n"
              "    session_bytes: Memory per session for stateful functions, zeroed for each new "
              "client (bytes).\n"
-             "    guard: Whether to check that functions stay within their result; costs a copy.")
+             "    guard: Whether to check that functions stay within their result; costs a copy.\n"
+             "    in_place: Whether answers on a ring are remembered where they lie, in the place of "
+             "`window`: the last n_slots - 1.")
         .def("add_builtin", &PyDispatcher::add_builtin, "name"_a, nb::kw_only(), "deadline_ns"_a = 0,
              "Register a function of the library.\n\n"
              "Args:\n    name: \"rpc_increment\", \"echo\" or \"occupation\".\n"
@@ -258,10 +302,39 @@ inline void bind_dispatcher(nb::module_& module) {
              "    table: Corrections, shape (2**syndrome_bits, correction_bytes); kept, not copied.\n"
              "    syndrome_bits: 1 to 24. Arguments are one or more packed syndromes.\n\n"
              "Raises:\n    ValueError: The shape or `syndrome_bits` is wrong, or the id taken.")
+        .def("set_python", &PyDispatcher::set_python, "call"_a, "header"_a, "reply"_a, "session"_a,
+             "report"_a,
+             nb::sig("def set_python(self, call: type, header: type, reply: type, session: "
+                     "collections.abc.Callable[[int], object], report: "
+                     "collections.abc.Callable[[str, BaseException], None]) -> None"),
+             "Say what handlers in Python get and give.\n\n"
+             "Args:\n    call: `dispatch.Call`.\n    header: `frame.RequestHeader`.\n"
+             "    reply: `dispatch.Reply`.\n    session: Makes a session of the number of a client.\n"
+             "    report: Told the name of a function and what its handler raised.")
+        .def("add_python", &PyDispatcher::add_python, "name"_a, "handler"_a, nb::kw_only(),
+             "min_arg_bytes"_a = 0, "max_arg_bytes"_a = kAnyLength, "deadline_ns"_a = 0,
+             "result_float_bytes"_a = 0,
+             nb::sig("def add_python(self, name: str, handler: "
+                     "collections.abc.Callable[[typing.Any], object], *, min_arg_bytes: int = 0, "
+                     "max_arg_bytes: int = 4294967295, deadline_ns: int = 0, "
+                     "result_float_bytes: int = 0) -> None"),
+             "Register a handler in Python; the interpreter lock is taken for it alone.\n\n"
+             "Args:\n    name: Its id is the hash of its name.\n"
+             "    handler: As in `dispatch.Function`; it never pends.\n"
+             "    min_arg_bytes: Shorter arguments are answered BAD_REQUEST (bytes).\n"
+             "    max_arg_bytes: Longer ones, too (bytes).\n"
+             "    deadline_ns: A later result is answered DEADLINE (ns); 0 for none.\n"
+             "    result_float_bytes: 4 or 8 where a result of such floats that is not finite is "
+             "answered INTERNAL_ERROR; 0 for any other result.\n\n"
+             "Raises:\n    ValueError: The id is taken, or a ring is being served.")
         .def("start", &PyDispatcher::start, "ring"_a, nb::kw_only(), "wait"_a = "adaptive",
+             "slot_bytes"_a = 0,
+             nb::sig("def start(self, ring: SlotRing, *, wait: str = \"adaptive\", "
+                     "slot_bytes: int = 0) -> None"),
              "Serve a ring on a thread of its own, until `stop`.\n\n"
              "Args:\n    ring: The ring; this process becomes its consumer.\n"
-             "    wait: \"busy\", \"yield\", \"adaptive\" or \"block\".\n\n"
+             "    wait: \"busy\", \"yield\", \"adaptive\" or \"block\".\n"
+             "    slot_bytes: Longest request and answer (bytes); 0 for a whole slot.\n\n"
              "Raises:\n    RoleTakenError: Another dispatcher serves the ring.")
         .def("serve", &PyDispatcher::serve, "ring"_a, nb::kw_only(), "wait"_a = "adaptive",
              "timeout_s"_a = 1e12,

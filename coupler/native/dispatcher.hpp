@@ -34,6 +34,7 @@ struct Function {
     std::uint32_t max_arg_bytes = 0xFFFF'FFFF;
     std::int64_t deadline_ns = 0;  ///< 0: none
     bool is_float64_result = false;  ///< whether a NaN or an infinity in the result is a failure
+    bool may_refuse = false;         ///< whether statuses below 0 are its own to give
 };
 
 /// Function table and the obligations of `FORMAT.md`, "Who answers what".
@@ -114,11 +115,28 @@ public:
 
     const Counters& counters() const noexcept { return counters_; }
 
+    /// Whose request is being handled; only inside of a handler.
+    const Session& client() const noexcept { return *client_; }
+
+    /// What a handler leaves in `result_len` where it failed.
+    static constexpr std::uint32_t kUnset = 0xFFFF'FFFF;
+
 private:
     static constexpr std::size_t kMinTable = 16;
     static constexpr std::size_t kGuardBytes = 128;
     static constexpr std::byte kGuard{0xA5};
-    static constexpr std::uint32_t kUnset = 0xFFFF'FFFF;
+
+    /// `value`, which is mostly `usual`: as a branch that the processor foresees instead of data that
+    /// it waits for. Loops and copies of a handler start before the header's line has arrived.
+    static std::uint32_t predicted(std::uint32_t value, std::uint32_t& usual) noexcept {
+        auto copy = usual;
+        asm("" : "+r"(copy));  // else the compiler sees that both are one, and takes `value`
+        if (value == usual) [[likely]] {
+            return copy;
+        }
+        usual = value;
+        return value;
+    }
 
     static bool is_used(const Function& entry) noexcept {
         return entry.call != nullptr || entry.stateful_call != nullptr;
@@ -156,7 +174,9 @@ private:
             case Session::Match::kNone: break;
         }
         const auto n_bytes = run(function, header, request, response, session);
-        session.keep(header.request_id, frame, response.first(n_bytes));
+        if (load<ResponseHeader>(response.data()).status != static_cast<std::int32_t>(Status::kBusy)) {
+            session.keep(header.request_id, frame, response.first(n_bytes));  // BUSY is tried again
+        }
         return n_bytes;
     }
 
@@ -167,11 +187,13 @@ private:
         const auto max_result = static_cast<std::uint32_t>(response.size() - kFrameHeaderBytes);
         auto* out = response.data() + kFrameHeaderBytes;
         auto* target = has_guard_ && guarded_.size() >= max_result + kGuardBytes ? guarded_.data() : out;
+        const auto arg_len = predicted(header.arg_len, usual_arg_len_);
         auto result_len = kUnset;  // a handler that dies before it stores the length is found out
         count(counters_.dispatched);
+        client_ = &session;
         const auto status = invoke(function, request.data() + kFrameHeaderBytes, target,
-                                   header.arg_len, max_result, result_len, session);
-        if (status < 0 || result_len > max_result || (target != out && !is_guard_intact(max_result)) ||
+                                   arg_len, max_result, result_len, session);
+        if ((status < 0 && !function.may_refuse) || result_len > max_result || (target != out && !is_guard_intact(max_result)) ||
             (function.is_float64_result && !is_finite(target, result_len))) {
             count(counters_.handler_failures);
             return answer(response, header, Status::kInternalError);
@@ -225,7 +247,9 @@ private:
 
     std::vector<Function> table_;
     std::size_t n_functions_ = 0;
+    std::uint32_t usual_arg_len_ = 0;
     Counters counters_;
+    const Session* client_ = nullptr;
     bool has_guard_;
     std::vector<std::byte> guarded_;
 };

@@ -3,8 +3,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <thread>
 
 #include "dispatcher.hpp"
@@ -17,8 +20,15 @@ public:
     /// What happens to requests that wait when the service stops.
     enum class Stop : int { kNo, kDrain, kCancel };
 
-    Service(const SlotRing& ring, Dispatcher& dispatcher, Session& session, Wait strategy)
-        : server_(ring), dispatcher_(dispatcher), session_(session), strategy_(strategy) {}
+    /// `slot_bytes`: longest request and answer; slots are longer where it is no multiple of 128.
+    Service(const SlotRing& ring, Dispatcher& dispatcher, Session& session, Wait strategy,
+            std::size_t slot_bytes = std::numeric_limits<std::size_t>::max())
+        : server_(ring),
+          dispatcher_(dispatcher),
+          session_(session),
+          strategy_(strategy),
+          rx_bytes_(std::min(slot_bytes, ring.rx_stride())),
+          tx_bytes_(std::min(slot_bytes, ring.tx_stride())) {}
     Service(const Service&) = delete;
     Service& operator=(const Service&) = delete;
     ~Service() {
@@ -71,7 +81,9 @@ private:
             client_ = session;
             session_.reset();
         }
-        dispatcher_.handle(server_.request(), server_.response(), session_, false);
+        session_.advance();
+        dispatcher_.handle(server_.request().first(rx_bytes_), server_.response().first(tx_bytes_),
+                           session_, false);
         server_.publish();
     }
 
@@ -92,6 +104,8 @@ private:
     Dispatcher& dispatcher_;
     Session& session_;
     Wait strategy_;
+    std::size_t rx_bytes_;
+    std::size_t tx_bytes_;
     std::uint32_t client_ = 0;
     std::int32_t pid_ = 0;
     std::atomic<Stop> stop_{Stop::kNo};

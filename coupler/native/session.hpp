@@ -2,12 +2,15 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "answer_window.hpp"
 #include "frame.hpp"
 
 namespace cudaq_target {
@@ -20,26 +23,40 @@ class Session {
 public:
     enum class Match { kNone, kSame, kReused };
 
+    /// Keeps copies of requests and answers, for any transport.
     Session(std::uint32_t window, std::size_t frame_bytes, std::size_t state_bytes)
-        : frame_bytes_(frame_bytes),
-          ids_(window),
-          request_bytes_(window),
-          response_bytes_(window),
-          frames_(2 * window * frame_bytes),
-          state_((state_bytes + sizeof(std::max_align_t) - 1) / sizeof(std::max_align_t)) {}
+        : Session(window, frame_bytes, state_bytes, AnswerWindow(0)) {}
+
+    /// Keeps answers where they lie, in the slots of a ring; see `AnswerWindow`.
+    Session(AnswerWindow in_place, std::size_t state_bytes)
+        : Session(0, 0, state_bytes, std::move(in_place)) {}
 
     /// Forgets everything: another client has taken the place.
     void reset() noexcept {
+        id_ = next_id();
+        in_place_.reset();
         n_kept_ = next_ = 0;
         std::fill(state_.begin(), state_.end(), std::max_align_t{});
     }
+
+    /// Of this client; no other client of this process has, or had, the same.
+    std::uint64_t id() const noexcept { return id_; }
+
+    /// Begins the next request of a ring.
+    void advance() noexcept { in_place_.advance(); }
 
     void* state() noexcept { return state_.data(); }
 
     /// Looks for `frame` (header and arguments) among the last requests. On `kSame`, `response`
     /// is its answer; `kReused` says that the id is known, with another function or arguments.
     Match find(std::uint32_t request_id, std::span<const std::byte> frame,
-               std::span<const std::byte>& response) const noexcept {
+               std::span<const std::byte>& response) noexcept {
+        if (!in_place_.is_empty()) {
+            mark_ = fingerprint(frame);
+            bool is_reused = false;
+            response = in_place_.find(request_id, mark_, is_reused);
+            return !response.empty() ? Match::kSame : is_reused ? Match::kReused : Match::kNone;
+        }
         auto match = Match::kNone;
         for (std::size_t i = 0; i < n_kept_; ++i) {
             if (ids_[i] != request_id) {
@@ -63,6 +80,10 @@ public:
     /// Remembers a request and its answer in the place of the oldest. Longer frames are not kept.
     void keep(std::uint32_t request_id, std::span<const std::byte> frame,
               std::span<const std::byte> response) noexcept {
+        if (!in_place_.is_empty()) {
+            in_place_.keep(request_id, mark_, response);  // `find` came before
+            return;
+        }
         if (ids_.empty() || frame.size() > frame_bytes_ || response.size() > frame_bytes_) {
             return;
         }
@@ -75,9 +96,25 @@ public:
         next_ = next_ + 1 == ids_.size() ? 0 : next_ + 1;
     }
 
-    bool has_window() const noexcept { return !ids_.empty(); }
+    bool has_window() const noexcept { return !ids_.empty() || !in_place_.is_empty(); }
 
 private:
+    Session(std::uint32_t window, std::size_t frame_bytes, std::size_t state_bytes,
+            AnswerWindow in_place)
+        : id_(next_id()),
+          in_place_(std::move(in_place)),
+          frame_bytes_(frame_bytes),
+          ids_(window),
+          request_bytes_(window),
+          response_bytes_(window),
+          frames_(2 * window * frame_bytes),
+          state_((state_bytes + sizeof(std::max_align_t) - 1) / sizeof(std::max_align_t)) {}
+
+    static std::uint64_t next_id() noexcept {
+        static std::atomic<std::uint64_t> n_clients{0};
+        return n_clients.fetch_add(1, std::memory_order_relaxed) + 1;
+    }
+
     std::byte* request_at(std::size_t i) noexcept { return frames_.data() + 2 * i * frame_bytes_; }
     const std::byte* request_at(std::size_t i) const noexcept {
         return frames_.data() + 2 * i * frame_bytes_;
@@ -85,6 +122,9 @@ private:
     std::byte* response_at(std::size_t i) noexcept { return request_at(i) + frame_bytes_; }
     const std::byte* response_at(std::size_t i) const noexcept { return request_at(i) + frame_bytes_; }
 
+    std::uint64_t id_;
+    AnswerWindow in_place_;
+    std::uint64_t mark_ = 0;
     std::size_t frame_bytes_;
     std::size_t n_kept_ = 0;
     std::size_t next_ = 0;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from cudaq_target.coupler.frame import (
     read_response,
     request_frame,
 )
+from cudaq_target.coupler.native_server import python_table
 from cudaq_target.coupler.payload import PayloadType
 from cudaq_target.coupler.sessions import DuplicateWindow, Match, RequestWindow, Session
 from tests.coupler.golden import RESET
@@ -45,8 +47,37 @@ def session():
     return Session("peer", DuplicateWindow(8, sequenced=True))
 
 
-def server(*functions, **options):
+def reference(*functions, **options):
     return Dispatcher([RPC_INCREMENT, *functions], slot_bytes=SLOT, **options)
+
+
+class NativeTable:
+    """Functions in Python behind the native checks, in the place of the reference."""
+
+    def __init__(self, *functions):
+        self._dispatcher = python_table([RPC_INCREMENT, *functions], window=8)
+        self._sessions = {}
+
+    @property
+    def counters(self):
+        return SimpleNamespace(**self._dispatcher.counters())
+
+    def dispatch(self, client, frame):
+        answer = bytearray(SLOT)
+        n_bytes = self.dispatch_into(client, memoryview(frame), len(frame), memoryview(answer))
+        return bytes(answer[:n_bytes]) if n_bytes else None
+
+    def dispatch_into(self, client, frame, n_bytes, answer):
+        key = id(client)  # `client` is kept, so that no other one gets its id
+        if key not in self._sessions:
+            self._sessions[key] = (client, self._dispatcher.session(SLOT))
+        session = self._sessions[key][1]
+        return self._dispatcher.handle(session, frame[:n_bytes], answer[:SLOT])
+
+
+@pytest.fixture(params=[reference, NativeTable])
+def server(request):
+    return request.param
 
 
 def status_of(frame):
@@ -60,7 +91,7 @@ def ask(dispatcher, client, name, arguments=b"", request_id=1):
     return status_of(dispatcher.dispatch(client, frame))
 
 
-def test_increment():
+def test_increment(server):
     frame = request_frame(INCREMENT, bytes([0, 1, 255]), 7, 9)
     answer = server().dispatch(session(), frame)
     assert answer is not None
@@ -68,14 +99,14 @@ def test_increment():
     assert answer[HEADER_BYTES:] == bytes([1, 2, 0])
 
 
-def test_row_1_truncated_headers():
+def test_row_1_truncated_headers(server):
     dispatcher = server()
     assert all(dispatcher.dispatch(session(), RESET[:n]) is None for n in range(HEADER_BYTES))
     assert dispatcher.counters.truncated == HEADER_BYTES
     assert ask(dispatcher, session(), "rpc_increment") == Status.OK
 
 
-def test_row_2_wrong_magic():
+def test_row_2_wrong_magic(server):
     dispatcher = server()
     swapped = struct.pack(">IIIIQ", 0x43555152, INCREMENT, 0, 7, 9)
     assert status_of(dispatcher.dispatch(session(), swapped)) == Status.BAD_FRAME
@@ -83,14 +114,14 @@ def test_row_2_wrong_magic():
     assert dispatcher.counters.bad_magic == 1
 
 
-def test_row_3_unknown_function():
+def test_row_3_unknown_function(server):
     dispatcher = server()
     assert ask(dispatcher, session(), "nobody") == Status.UNKNOWN_FUNCTION
     assert dispatcher.counters.unknown_function == 1
 
 
 @pytest.mark.parametrize("arg_len", [SLOT - 23, 3, 5, 0xFFFFFFFF])
-def test_row_4_wrong_length(arg_len):
+def test_row_4_wrong_length(server, arg_len):
     dispatcher = server()
     frame = bytearray(request_frame(INCREMENT, b"1234", 7))
     struct.pack_into("<I", frame, 8, arg_len)
@@ -99,7 +130,7 @@ def test_row_4_wrong_length(arg_len):
 
 
 @pytest.mark.parametrize("n_bytes", [0, 3, 5])
-def test_row_5_arguments_disagree_with_the_schema(n_bytes):
+def test_row_5_arguments_disagree_with_the_schema(server, n_bytes):
     four = Function("four", lambda _: Reply(Status.OK), 4, 4)
     dispatcher = server(four)
     assert ask(dispatcher, session(), "four", bytes(n_bytes)) == Status.BAD_REQUEST
@@ -130,7 +161,7 @@ BAD_HANDLERS = {
 
 
 @pytest.mark.parametrize("name", BAD_HANDLERS)
-def test_row_11_handler_fails(name):
+def test_row_11_handler_fails(server, name):
     dispatcher = server(Function("bad", BAD_HANDLERS[name]))
     answer = bytearray(b"\xa5" * (SLOT + 64))
     frame = memoryview(request_frame(function_id("bad"), b"", 1))
@@ -142,7 +173,7 @@ def test_row_11_handler_fails(name):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_row_11_result_is_not_finite(value):
+def test_row_11_result_is_not_finite(server, value):
     def handler(call):
         call.result[:8] = struct.pack("<d", value)
         return Reply(Status.OK, 8)
@@ -158,7 +189,7 @@ def test_row_12_slow_handler_in_place():
         clock.now_ns += 101
         return Reply(Status.OK)
 
-    dispatcher = server(Function("slow", slow, deadline_ns=100), clock=clock)
+    dispatcher = reference(Function("slow", slow, deadline_ns=100), clock=clock)
     assert ask(dispatcher, session(), "slow") == Status.DEADLINE
     assert dispatcher.counters.deadline_misses == dispatcher.counters.late_results == 1
 
@@ -171,7 +202,7 @@ def pending_server(clock, **options):
         return PENDING
 
     function = Function("later", later, deadline_ns=100, may_pend=True)
-    return server(function, clock=clock, **options), tickets
+    return reference(function, clock=clock, **options), tickets
 
 
 def test_row_12_late_result_never_meets_another_request():
@@ -232,7 +263,7 @@ def counting():
     return Function("count", handler), calls
 
 
-def test_row_15_duplicates_are_executed_once():
+def test_row_15_duplicates_are_executed_once(server):
     function, calls = counting()
     dispatcher, client = server(function), session()
     frame = request_frame(function_id("count"), b"a", 3)
@@ -244,7 +275,7 @@ def test_row_15_duplicates_are_executed_once():
     assert other_session != first
 
 
-def test_row_15_repeat_echoes_its_own_stamp():
+def test_row_15_repeat_echoes_its_own_stamp(server):
     function, _ = counting()
     dispatcher, client = server(function), session()
     dispatcher.dispatch(client, request_frame(function_id("count"), b"a", 3, 111))
@@ -264,7 +295,7 @@ def test_row_15_repeat_of_a_pending_request_is_not_executed():
 
 def test_row_15_repeats_from_before_the_window_are_dropped():
     function, calls = counting()
-    dispatcher, client = server(function), session()
+    dispatcher, client = reference(function), session()
     for k in range(20):
         assert ask(dispatcher, client, "count", b"a", k) == Status.OK
     assert dispatcher.dispatch(client, request_frame(function_id("count"), b"a", 2)) is None
@@ -272,7 +303,7 @@ def test_row_15_repeats_from_before_the_window_are_dropped():
     assert dispatcher.counters.stale == 1
 
 
-def test_row_21_random_frames_in_short():
+def test_row_21_random_frames_in_short(server):
     function, calls = counting()
     dispatcher, client = server(function), session()
     rng = np.random.default_rng(7)
@@ -334,7 +365,7 @@ def test_exactly_one_answer_per_new_request(steps):
 
 def test_two_functions_with_one_id():
     with pytest.raises(FunctionTableError, match="'rpc_increment' is registered twice"):
-        server(Function("rpc_increment", lambda _: Reply(Status.OK)))
+        reference(Function("rpc_increment", lambda _: Reply(Status.OK)))
     costly, liquid = (Function(name, lambda _: Reply(0)) for name in ("costarring", "liquid"))
     with pytest.raises(FunctionTableError, match="rename one of them"):
         Dispatcher([costly, liquid])

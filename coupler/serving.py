@@ -1,0 +1,74 @@
+"""What all servers share: they end with a block, and before their interpreter does."""
+
+from __future__ import annotations
+
+import atexit
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from cudaq_target.coupler.endpoint import Endpoint
+
+_LAST_WAIT_S: Final = 2.0
+
+
+class Serving(ABC):
+    """A server in a thread of this process, until it is closed; a context manager."""
+
+    def __init__(self) -> None:
+        """Take note of a server whose thread runs."""
+        _RUNNING.add(self)
+
+    @property
+    @abstractmethod
+    def endpoint(self) -> Endpoint:
+        """Where it listens, with the port that was chosen."""
+
+    @property
+    @abstractmethod
+    def is_running(self) -> bool:
+        """Whether it serves."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Answer what waits, and stop."""
+
+    @abstractmethod
+    def _end(self, timeout_s: float | None = None) -> bool:
+        """Stop the thread and wait for it.
+
+        False in a child of a fork, which has neither the thread nor a claim on what it serves.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "running" if self.is_running else "closed"
+        return f"{type(self).__name__}({str(self.endpoint)!r}, {state})"
+
+
+_RUNNING: WeakSet[Serving] = WeakSet()
+
+
+@atexit.register
+def _stop_forgotten() -> None:
+    """End the threads of servers that nobody closed while Python still can.
+
+    A daemon thread that waits in native code when the interpreter goes is torn out of it, through
+    frames that cannot unwind, and the process aborts.
+    """
+    for server in list(_RUNNING):
+        server._end(_LAST_WAIT_S)
