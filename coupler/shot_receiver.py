@@ -86,7 +86,7 @@ class ShotReceiver:
         """
         if function == SHOT_BATCH:
             batch = read_shot_batch(payload)
-            taken = batch is not None and self._on_batch(batch)
+            taken = batch is not None and self._on_batch(batch, is_own=False)
         elif function == SHOT_GAP:
             gap = Gap.from_bytes(payload)
             taken = gap is not None and self._on_gap(gap)
@@ -95,6 +95,12 @@ class ShotReceiver:
             taken = end is not None and self._on_end(end)
         else:
             taken = False
+        self.n_refused += not taken
+        return taken
+
+    def receive_batch(self, batch: ShotBatch) -> bool:
+        """Take a batch whose rows are this receiver's own from now on; as `receive`."""
+        taken = self._on_batch(batch, is_own=True)
         self.n_refused += not taken
         return taken
 
@@ -134,7 +140,7 @@ class ShotReceiver:
             self._advance()
         self._n_total = total
 
-    def _on_batch(self, batch: ShotBatch) -> bool:
+    def _on_batch(self, batch: ShotBatch, *, is_own: bool) -> bool:
         if batch.session != self.session or batch.n_qubits != self.n_qubits:
             return False
         limit = self.credit().limit_shot_id
@@ -150,7 +156,7 @@ class ShotReceiver:
             return True
         self._seen = max(self._seen, batch.end_shot_id)
         if batch.first_shot_id == self._next and not self._early and not self._gaps:
-            self._deliver(batch.rows.copy())
+            self._deliver(batch.rows if is_own else batch.rows.copy())
             return True
         for shot_id, row in enumerate(batch.rows, batch.first_shot_id):
             self.n_repeated += shot_id in self._early

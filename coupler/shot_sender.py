@@ -7,7 +7,7 @@ A state machine without input, output or clock: `offer` takes shots, `poll` give
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cudaq_target.coupler.stream import Credit
+
+
+_KINDS: Final = {ShotBatch: SHOT_BATCH, Gap: SHOT_GAP, End: SHOT_END}
+
+
+def kind_of(said: ShotBatch | Gap | End) -> str:
+    """The function that takes a message."""
+    return _KINDS[type(said)]
 
 
 class FullPolicy(Enum):
@@ -183,6 +191,21 @@ class ShotSender:
         Returns:
             A message; None where there is nothing to send before the next credit, shot or retry.
         """
+        said = self.poll_run(now_ns, self.max_batch)
+        if said is None:
+            return None
+        return StreamMessage(kind_of(said), said.to_bytes())
+
+    def poll_run(self, now_ns: int, max_shots: int) -> ShotBatch | Gap | End | None:
+        """Say what to send now, as rows, for transports that cut them into frames.
+
+        Args:
+            now_ns: Monotonic clock of the caller.
+            max_shots: Longest batch.
+
+        Returns:
+            As `poll`. The rows are those of the store: use them before the next `offer`.
+        """
         if self._is_complete:
             return None
         if self._quiet_since_ns is None:
@@ -190,48 +213,60 @@ class ShotSender:
         if self._is_waiting() and now_ns - self._quiet_since_ns >= self._retry_ns:
             self.n_retries += 1
             self.restart()
-        message = self._next_message()
-        if message is not None:
+        said = self._next(max_shots)
+        if said is not None:
             self._quiet_since_ns = now_ns
-        return message
+        return said
+
+    def take_back(self, said: ShotBatch | Gap | End, n_sent: int = 0) -> None:
+        """Undo the last `poll_run` as far as it could not be sent.
+
+        Args:
+            said: What it gave.
+            n_sent: Shots of a batch that were sent.
+        """
+        if isinstance(said, Gap):
+            self._gap_reported = said.first_shot_id
+        elif isinstance(said, End):
+            self._is_end_sent = False
+        elif said.n_shots == 0:
+            self._probe = True
+        elif said.end_shot_id == self._cursor:  # else it repeated shots, which silence will again
+            self._cursor = max(self._oldest, said.first_shot_id + n_sent)
 
     def _is_waiting(self) -> bool:
         return self._acknowledged < self._total or self._is_finished
 
-    def _next_message(self) -> StreamMessage | None:
+    def _next(self, max_shots: int) -> ShotBatch | Gap | End | None:
         if self._repair is not None:
             hole, self._repair = self._repair, None
             if self._oldest <= hole < self._cursor:
-                return self._batch(hole, self._cursor)
+                return self._batch(hole, min(self._cursor, hole + max_shots))
         if max(self._acknowledged, self._gap_reported) < self._oldest:
             first = max(self._acknowledged, self._gap_reported)
             self._gap_reported = self._oldest
             self._probe = False
-            return StreamMessage(SHOT_GAP, Gap(self.session, first, self._oldest).to_bytes())
-        end = min(self._limit, self._total)
+            return Gap(self.session, first, self._oldest)
+        end = min(self._limit, self._total, self._cursor + max_shots)
         if self._cursor < end:
-            message = self._batch(self._cursor, end)
-            self._cursor = min(end, self._cursor + self._batch_size(self._cursor, end))
+            batch = self._batch(self._cursor, end)
+            self._cursor = batch.end_shot_id
             self._probe = False
-            return message
+            return batch
         if self._is_finished and self._cursor == self._total and not self._is_end_sent:
             self._is_end_sent = True
             self._probe = False
-            return StreamMessage(SHOT_END, End(self.session, self._total).to_bytes())
+            return End(self.session, self._total)
         if self._probe:  # an empty batch: the receiver answers with its credit
             self._probe = False
             return self._batch(self._cursor, self._cursor)
         return None
 
-    def _batch_size(self, first: int, end: int) -> int:
-        before_wrap = len(self._rows) - first % len(self._rows)
-        return min(end - first, self.max_batch, before_wrap)
-
-    def _batch(self, first: int, end: int) -> StreamMessage:
+    def _batch(self, first: int, end: int) -> ShotBatch:
+        """Shots from `first` on, as far as they lie in one piece."""
         place = first % len(self._rows)
-        rows = self._rows[place : place + self._batch_size(first, end)]
-        batch = ShotBatch(self.session, first, self.n_qubits, rows)
-        return StreamMessage(SHOT_BATCH, batch.to_bytes())
+        rows = self._rows[place : place + min(end - first, len(self._rows) - place)]
+        return ShotBatch(self.session, first, self.n_qubits, rows)
 
     def _drop_until(self, shot_id: int) -> None:
         self.n_dropped += shot_id - self._oldest

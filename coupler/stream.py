@@ -19,6 +19,8 @@ SHOT_BATCH: Final = "shot_batch"
 SHOT_GAP: Final = "shot_gap"
 SHOT_END: Final = "shot_end"
 SHOT_CREDIT: Final = "shot_credit"
+BULK_ENDPOINT: Final = "bulk_endpoint"
+BULK_CREDIT: Final = "bulk_credit"
 
 _GAP: Final = struct.Struct("<QQQ")
 _END: Final = struct.Struct("<QQ")

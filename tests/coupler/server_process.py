@@ -6,10 +6,12 @@ import json
 import sys
 import time
 import zlib
+from contextlib import ExitStack
 
 from cudaq_target.coupler.dispatch import RPC_INCREMENT, Call, Function, Reply
 from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.server import serve
+from cudaq_target.coupler.shot_bulk import BulkSink
 from cudaq_target.coupler.shot_link import ShotSink
 from tests.coupler.ends import OPTIONS, rss_bytes
 
@@ -43,11 +45,18 @@ def slow_increment(delay_s: float) -> Function:
 def main(endpoint: str, kind: str, settings: dict[str, float]) -> None:
     delay_s = settings.get("delay_s", 0.0)
     seen = Seen(delay_s)
-    sink = ShotSink(seen.consume, window=int(settings.get("window", 1024)))
+    window = int(settings.get("window", 1024))
+    sink: ShotSink | BulkSink = ShotSink(seen.consume, window=window)
     functions = [RPC_INCREMENT, slow_increment(delay_s)]
-    if kind == "sink":
-        functions += sink.functions()
-    with serve(functions, endpoint, options=OPTIONS) as server:
+    with ExitStack() as stack:
+        if kind == "bulk":
+            place = "tcp://127.0.0.1:0" if "tcp" in endpoint else f"{endpoint}.bulk"
+            sink = stack.enter_context(
+                BulkSink(seen.consume, place, options=OPTIONS, window=window)
+            )
+        if kind in {"sink", "bulk"}:
+            functions += sink.functions()
+        server = stack.enter_context(serve(functions, endpoint, options=OPTIONS))
         say({"endpoint": str(server.endpoint)})
         for _ in sys.stdin:
             streams = [
@@ -65,6 +74,7 @@ def main(endpoint: str, kind: str, settings: dict[str, float]) -> None:
                 "streams": streams,
                 "checksum": seen.checksum,
                 "rss_bytes": rss_bytes(),
+                "bulk": sink.counters() if isinstance(sink, BulkSink) else {},
             }
             say(report)
 
