@@ -1,62 +1,144 @@
-"""Echo servers in processes of their own, and the calls that reach them: ours and the peers'.
-
-`python -m benchmarks.link_ends KIND ADDRESS BYTES [KEY_FOLDER]` serves until its input ends.
-"""
+"""Contenders: a server in a process of its own, and the caller that reaches it."""
 
 from __future__ import annotations
 
-import ctypes
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from benchmarks import link_peers
+from benchmarks.latency import Counts
+from benchmarks.link_peers import PeerError
+from benchmarks.link_spec import OURS, Spec
 from benchmarks.report import ROOT
-from cudaq_target.coupler.dispatch import Call, Function, Reply
-from cudaq_target.coupler.frame import HEADER_BYTES, Status, function_id
-from cudaq_target.coupler.link import connect
-from cudaq_target.coupler.security import client_security, make_keys, server_security
-from cudaq_target.coupler.server import serve
-from cudaq_target.coupler.shm import Client, Dispatcher, SlotRing
-from cudaq_target.coupler.transports.interface import TransportOptions
+from cudaq_target.coupler.frame import Status, function_id
+from cudaq_target.coupler.link import Answer, connect
+from cudaq_target.coupler.link_errors import LinkBusyError
+from cudaq_target.coupler.security import client_security, make_keys
+from cudaq_target.coupler.shm import Client, SlotRing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Echo = Callable[[bytes], bytes]
 
-_READY = "ready"
-_STEP_BYTES = 128
-_POLLING = ("shm-ring", "shm-native", "shm-python", "iceoryx2")
-_SETTLE_S, _CONNECT_S = 0.3, 10.0
+__all__ = ["Contender", "LinkCaller", "PeerError", "RingCaller", "contender"]
+
+_ECHO = function_id("echo")
 
 
-class PeerError(Exception):
-    """A contender could not be started."""
+class Caller(Protocol):
+    """Reaches a server."""
+
+    call: Echo
+
+    def counts(self) -> Counts:
+        """What went wrong since the start."""
+
+    def close(self) -> object:
+        """End it."""
 
 
-def options(kind: str, n_bytes: int) -> TransportOptions:
-    """Defaults, with longer slots for long payloads; both ends poll where the peer polls."""
-    plain = TransportOptions(wait="busy" if kind in _POLLING else "adaptive")
-    needed = -(-(n_bytes + HEADER_BYTES) // _STEP_BYTES) * _STEP_BYTES
-    return replace(plain, slot_bytes=max(plain.slot_bytes, needed))
+class RingCaller:
+    """`shm.Client`, the shortest way from Python."""
+
+    def __init__(self, address: str, spec: Spec) -> None:
+        self.client = Client(SlotRing.attach(address.removeprefix("shm://")), wait=spec.wait)
+        call = self.client.call
+        self.call: Echo = lambda payload: call(_ECHO, payload)[1]
+
+    def submit(self, payload: bytes, function: str | int = _ECHO) -> int | None:
+        """Send a request; None where there is no room."""
+        wanted = function_id(function) if isinstance(function, str) else function
+        return self.client.send(wanted, payload)
+
+    def collect(self, timeout_s: float) -> tuple[int, int, bytes] | None:
+        """Number, status and result of the oldest request; None where no answer came."""
+        return self.client.receive(int(1e9 * timeout_s))
+
+    def counts(self) -> Counts:
+        found = self.client.counters()
+        return Counts(
+            header_errors=found.get("bad_frames", 0),
+            duplicates=found.get("stale", 0) + found.get("late_results", 0),
+            backpressure_stalls=found.get("backpressure_stalls", 0),
+        )
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class LinkCaller:
+    """`connect`, over any transport."""
+
+    def __init__(self, address: str, spec: Spec, keys: str | None = None) -> None:
+        security = None
+        if keys is not None:
+            security = client_security(Path(keys, "client.key_secret"), Path(keys, "server.key"))
+        self.link = connect(address, options=spec.options(), security=security)
+        call = self.link.call
+        self.call: Echo = lambda payload: call("echo", payload).result
+
+    def submit(self, payload: bytes, function: str | int = "echo") -> int | None:
+        """Send a request; None where there is no room."""
+        try:
+            return self.link.submit(function, payload)
+        except LinkBusyError:
+            return None
+
+    def collect(self, timeout_s: float) -> tuple[int, int, bytes] | None:
+        """Number, status and result of a request; None where nothing came."""
+        outcome = self.link.collect(timeout_s)
+        if outcome is None:
+            return None
+        if isinstance(outcome, Answer):
+            return outcome.request_id, outcome.status, outcome.result
+        return outcome.request_id, int(Status.DEADLINE), b""
+
+    def counts(self) -> Counts:
+        found = self.link.counters
+        return Counts(
+            header_errors=found.truncated + found.bad_magic + found.bad_length,
+            duplicates=found.duplicates + found.stale + found.unmatched,
+            deadline_misses=found.deadline_misses,
+            backpressure_stalls=found.backpressure_stalls,
+        )
+
+    def close(self) -> None:
+        self.link.close()
+
+
+class PeerCaller:
+    """A peer, whose protocol has no counters."""
+
+    def __init__(self, address: str, spec: Spec) -> None:
+        self.call, self.close = link_peers.CALLERS[spec.transport](address, spec.n_bytes)
+
+    def counts(self) -> Counts:
+        return Counts()
 
 
 class Contender:
     """A server process with its caller; a server that polls is stopped while others are timed."""
 
-    def __init__(self, process: subprocess.Popen[str], call: Echo, *, polls: bool) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[str],
+        caller: Any,  # noqa: ANN401 - of ours, with `submit`, or a peer's
+        *,
+        polls: bool,
+    ) -> None:
         self._process = process
         self._polls = polls
-        self.call = call
+        self.caller = caller
+        self.call: Echo = caller.call
         self.rest()
 
     def wake(self) -> None:
@@ -67,25 +149,46 @@ class Contender:
         if self._polls:
             self._process.send_signal(signal.SIGSTOP)
 
+    def ask(self) -> dict[str, Any]:
+        """What the server has counted."""
+        self.wake()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        found: dict[str, Any] = json.loads(self._process.stdout.readline())
+        self.rest()
+        return found
 
-@contextmanager
-def contender(kind: str, n_bytes: int) -> Iterator[Contender]:
-    """Start a server and connect to it.
+
+def open_caller(address: str, spec: Spec, keys: str | None = None) -> Caller:
+    """Reach a server.
 
     Args:
-        kind: A key of `CALLERS`.
-        n_bytes: Payload each way.
+        address: Where it listens.
+        spec: Of the contender.
+        keys: Folder of the keys, where the link is encrypted.
+    """
+    if spec.transport not in OURS:
+        return PeerCaller(address, spec)
+    if spec.caller == "ring":
+        return RingCaller(address, spec)
+    return LinkCaller(address, spec, keys)
+
+
+@contextmanager
+def contender(spec: Spec) -> Iterator[Contender]:
+    """Start a server and connect to it.
 
     Raises:
         PeerError: Its package is missing, or its server did not start.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rtt-"))
-        address = _address(kind, folder)
-        keys = _keys(folder) if kind == "tcp-curve" else ()
-        command = [sys.executable, "-m", "benchmarks.link_ends", kind, address, str(n_bytes)]
+        keys = _keys(folder) if spec.is_encrypted else None
+        arguments = [spec.to_json(), _address(spec, folder), *([keys] if keys else [])]
         process = subprocess.Popen(
-            [*command, *keys[:1]],
+            [sys.executable, "-m", "benchmarks.link_servers", *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -94,11 +197,12 @@ def contender(kind: str, n_bytes: int) -> Iterator[Contender]:
         )
         stack.callback(_end, process)
         assert process.stdout is not None
-        if process.stdout.readline().strip() != _READY:
-            raise PeerError(f"{kind}: {_last_words(process)}")
-        call, close = CALLERS[kind](address, kind, n_bytes, *keys[1:])
-        stack.callback(close)
-        yield Contender(process, call, polls=kind in _POLLING)
+        said = process.stdout.readline()
+        if not said:
+            raise PeerError(f"{spec.transport}: {_last_words(process)}")
+        caller = open_caller(json.loads(said)["address"], spec, keys)
+        stack.callback(caller.close)
+        yield Contender(process, caller, polls=spec.polls)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -119,226 +223,17 @@ def _last_words(process: subprocess.Popen[str]) -> str:
     return lines[-1] if lines else f"exit code {process.returncode}"
 
 
-def _address(kind: str, folder: str) -> str:
-    own = f"rtt-{os.getpid()}-{kind}"
-    if kind.startswith("shm"):
-        return f"shm://{own}"
-    if kind.startswith("tcp"):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    return {
-        "pyzmq": f"ipc://{folder}/s",
-        "iceoryx2": own,
-        "zenoh": f"unixsock-stream/{folder}/s",
-    }.get(kind, f"ipc://{folder}/s")
+def _address(spec: Spec, folder: str) -> str:
+    if spec.transport == "shm":
+        return f"shm://rtt-{os.getpid()}-{time.monotonic_ns()}"
+    if spec.transport in {"tcp", "udp"}:
+        return f"{spec.transport}://127.0.0.1:0"
+    if spec.transport == "ipc":
+        return f"ipc://{folder}/s"
+    return link_peers.address_of(spec.transport, folder)
 
 
-def _keys(folder: str) -> tuple[str, str]:
-    names = ("server", "client")
-    for name in names:
+def _keys(folder: str) -> str:
+    for name in ("server", "client"):
         make_keys(Path(folder), name)
-    return folder, folder
-
-
-# Servers: `start(address, n_bytes, keys)` gives what ends them.
-
-
-def _dispatcher() -> Dispatcher:
-    dispatcher = Dispatcher()
-    dispatcher.add_builtin("echo")
-    return dispatcher
-
-
-def _echo(call: Call) -> Reply:
-    n_bytes = len(call.arguments)
-    call.result[:n_bytes] = call.arguments
-    return Reply(Status.OK, n_bytes)
-
-
-def _serve_ours(kind: str, address: str, n_bytes: int, keys: str | None) -> Callable[[], None]:
-    security = None
-    if keys is not None:
-        security = server_security(Path(keys, "server.key_secret"), [Path(keys, "client.key")])
-    chosen = options(kind, n_bytes)
-    if kind.endswith("python"):
-        return serve([Function("echo", _echo)], address, options=chosen, security=security).close
-    return serve(_dispatcher(), address, options=chosen, security=security).close
-
-
-def _serve_pyzmq(address: str) -> Callable[[], None]:
-    import zmq  # noqa: PLC0415 - this contender alone
-
-    router = zmq.Context.instance().socket(zmq.ROUTER)
-    router.bind(address)
-
-    def run() -> None:
-        while True:
-            router.send_multipart(router.recv_multipart())
-
-    threading.Thread(target=run, daemon=True).start()
-    return lambda: os._exit(0)  # the thread waits in `recv`
-
-
-def _payload_type(n_bytes: int) -> Any:  # noqa: ANN401 - a class made for this length
-    fields = {"_fields_": [("content", ctypes.c_uint8 * n_bytes)]}
-    return type(f"Bytes{n_bytes}", (ctypes.Structure,), fields)
-
-
-def _iceoryx2_service(address: str, n_bytes: int) -> tuple[Any, Any]:
-    import iceoryx2  # noqa: PLC0415 - this contender alone
-
-    iceoryx2.set_log_level(iceoryx2.LogLevel.Error)
-    node = iceoryx2.NodeBuilder.new().create(iceoryx2.ServiceType.Ipc)
-    payload = _payload_type(n_bytes)
-    name = iceoryx2.ServiceName.new(f"{address}-{n_bytes}")
-    service = node.service_builder(name).request_response(payload, payload).open_or_create()
-    return service, payload
-
-
-def _serve_iceoryx2(address: str, n_bytes: int) -> Callable[[], None]:
-    service, _ = _iceoryx2_service(address, n_bytes)
-    server = service.server_builder().create()
-    is_over = threading.Event()
-
-    def run() -> None:
-        while not is_over.is_set():
-            request = server.receive()
-            if request is not None:
-                request.send_copy(request.payload().contents)
-                request.delete()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-
-    def close() -> None:
-        is_over.set()
-        thread.join()
-        server.delete()
-
-    return close
-
-
-def _zenoh_session(address: str, role: str) -> Any:  # noqa: ANN401 - typed where zenoh is
-    import zenoh  # noqa: PLC0415 - this contender alone
-
-    config = zenoh.Config()
-    config.insert_json5("mode", '"peer"')
-    config.insert_json5("scouting/multicast/enabled", "false")
-    config.insert_json5("listen/endpoints", f'["{address}"]' if role == "listen" else "[]")
-    config.insert_json5("connect/endpoints", f'["{address}"]' if role == "connect" else "[]")
-    return zenoh.open(config)
-
-
-def _serve_zenoh(address: str) -> Callable[[], None]:
-    session = _zenoh_session(address, "listen")
-    back = session.declare_publisher("rtt/back", express=True)
-    session.declare_subscriber("rtt/forth", lambda sample: back.put(sample.payload))
-    return session.close
-
-
-# Callers: `(address, kind, n_bytes, …)` to a call and what closes it.
-
-
-def _call_ring(address: str, kind: str, _: int) -> tuple[Echo, Callable[[], None]]:
-    wait = options(kind, 0).wait
-    client = Client(SlotRing.attach(address.removeprefix("shm://")), wait=wait)
-    call, echo = client.call, function_id("echo")
-    return (lambda payload: call(echo, payload)[1]), client.close
-
-
-def _call_link(
-    address: str, kind: str, n_bytes: int, keys: str | None = None
-) -> tuple[Echo, Callable[[], None]]:
-    security = None
-    if keys is not None:
-        security = client_security(Path(keys, "client.key_secret"), Path(keys, "server.key"))
-    link = connect(address, options=options(kind, n_bytes), security=security)
-    call = link.call
-    return (lambda payload: call("echo", payload).result), link.close
-
-
-def _call_pyzmq(address: str, *_: object) -> tuple[Echo, Callable[[], None]]:
-    import zmq  # noqa: PLC0415 - this contender alone
-
-    context = zmq.Context()
-    dealer = context.socket(zmq.DEALER)
-    dealer.connect(address)
-    send, receive = dealer.send, dealer.recv
-
-    def call(payload: bytes) -> bytes:
-        send(payload)
-        return receive()
-
-    return call, lambda: context.destroy(0)
-
-
-def _call_iceoryx2(address: str, _: str, n_bytes: int) -> tuple[Echo, Callable[[], None]]:
-    service, payload_type = _iceoryx2_service(address, n_bytes)
-    client = service.client_builder().create()
-    make, read = payload_type.from_buffer_copy, ctypes.string_at
-
-    def call(payload: bytes) -> bytes:
-        pending = client.send_copy(make(payload))
-        response = pending.receive()
-        while response is None:
-            response = pending.receive()
-        result = read(response.payload_ptr, n_bytes)
-        response.delete()
-        pending.delete()
-        return result
-
-    return call, client.delete
-
-
-def _call_zenoh(address: str, *_: object) -> tuple[Echo, Callable[[], None]]:
-    session = _zenoh_session(address, "connect")
-    forth = session.declare_publisher("rtt/forth", express=True)
-    back = session.declare_subscriber("rtt/back")
-    until_s = time.monotonic() + _CONNECT_S
-    while not forth.matching_status:
-        if time.monotonic() > until_s:
-            session.close()
-            raise PeerError("zenoh: the two ends did not find each other")
-        time.sleep(0.01)
-    time.sleep(_SETTLE_S)  # the other direction is declared by then
-
-    def call(payload: bytes) -> bytes:
-        forth.put(payload)
-        return back.recv().payload.to_bytes()
-
-    return call, session.close
-
-
-CALLERS: dict[str, Callable[..., tuple[Echo, Callable[[], None]]]] = {
-    "shm-ring": _call_ring,
-    "shm-ring-adaptive": _call_ring,
-    "shm-native": _call_link,
-    "shm-python": _call_link,
-    "ipc-native": _call_link,
-    "ipc-python": _call_link,
-    "tcp-plain": _call_link,
-    "tcp-curve": _call_link,
-    "pyzmq": _call_pyzmq,
-    "iceoryx2": _call_iceoryx2,
-    "zenoh": _call_zenoh,
-}
-
-
-def main(kind: str, address: str, n_bytes: int, keys: str | None = None) -> None:
-    """Serve until the input ends."""
-    if kind == "pyzmq":
-        close = _serve_pyzmq(address)
-    elif kind == "iceoryx2":
-        close = _serve_iceoryx2(address, n_bytes)
-    elif kind == "zenoh":
-        close = _serve_zenoh(address)
-    else:
-        close = _serve_ours(kind, address, n_bytes, keys)
-    print(_READY, flush=True)
-    sys.stdin.read()
-    close()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
+    return folder

@@ -1,26 +1,30 @@
 """What a benchmark hands out: rows with the goal beside the figure, and where they were measured.
 
-The printed JSON has two keys, `machine` and `rows`. Files written with `--output` hold more: the
-command, the date, the repeats behind each figure and the notes.
+The printed JSON has the keys `machine` and `rows`, and one per section where a benchmark has any.
+Files written with `--output` hold more: the command, the date, the repeats and the notes.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+TAIL_SAMPLES = 100_000
+_NUMBERS = re.compile(r"\[\s*((?:-?[\d.e+-]+,?\s*)+)\]")
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = (
@@ -51,8 +55,9 @@ class Row:
         value: The figure of this project.
         unit: Its unit; `1` for a pure number.
         peer: What it is compared with, with the peer's figure, or None.
-        ratio: Peer's figure over ours (above 1: ours is smaller), or None.
-        reach: The goal, or None for a row that only informs.
+        ratio: How many times better than the peer: its time over ours, or our rate over its rate.
+            Above 1 ours is better. None without a peer.
+        reach: The goal, or None for a row that only informs; `ratio >= …` speaks of `ratio`.
         holds: Whether this run met the goal; None without a goal, or where it could not run.
         samples: The repeats behind `value`, in its unit.
         note: What a reader must know to judge the figure.
@@ -91,6 +96,29 @@ class Goal:
         return value < self.limit if self.strict else value <= self.limit
 
 
+def at_most(times: float) -> str:
+    """The goal of a time that may be so many times the peer's."""
+    return f"ratio >= {1.0 / times:.3g} (<= {times:g} × the peer)"
+
+
+Section = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a benchmark with more than rows gives.
+
+    Attributes:
+        rows: Figures with a goal or a peer.
+        sections: Tables beside them, by name: a record per line.
+        files: Longer tables, by name, for CSV files alone.
+    """
+
+    rows: tuple[Row, ...]
+    sections: dict[str, Section] = field(default_factory=dict)
+    files: dict[str, Section] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """All rows of one benchmark in one run."""
@@ -99,6 +127,7 @@ class Report:
     rows: tuple[Row, ...]
     command: str
     machine: dict[str, object] = field(default_factory=dict)
+    sections: dict[str, Section] = field(default_factory=dict)
     date: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
 
     @property
@@ -106,18 +135,22 @@ class Report:
         return not any(row.is_correctness and row.holds is False for row in self.rows)
 
     def public(self) -> dict[str, object]:
-        return {"machine": self.machine, "rows": [row.public() for row in self.rows]}
+        rows = [row.public() for row in self.rows]
+        return {"machine": self.machine, "rows": rows} | self.sections
 
     def record(self) -> dict[str, object]:
         rows = [
             row.public() | {"note": row.note, "samples": summary(row.samples)} for row in self.rows
         ]
-        plain = asdict(self)
-        return {key: plain[key] for key in ("bench", "command", "date", "machine")} | {"rows": rows}
+        names = ("bench", "command", "date", "machine")
+        return {name: getattr(self, name) for name in names} | {"rows": rows} | self.sections
 
 
-def summary(samples: Sequence[float]) -> dict[str, float] | None:
-    """Return p50, p90, p99, p99.9, maximum and number of repeats, or None without repeats."""
+def summary(samples: Sequence[float]) -> dict[str, float | None] | None:
+    """Return p50, p90, p99, p99.9, maximum and number of repeats, or None without repeats.
+
+    p99.9 is None below 10^5 repeats, where it would rest on fewer than 100 of them.
+    """
     if not samples:
         return None
     ordered = sorted(samples)
@@ -131,7 +164,7 @@ def summary(samples: Sequence[float]) -> dict[str, float] | None:
         "p50": statistics.median(ordered),
         "p90": rank(0.9),
         "p99": rank(0.99),
-        "p99.9": rank(0.999),
+        "p99.9": rank(0.999) if len(ordered) >= TAIL_SAMPLES else None,
         "max": ordered[-1],
     }
 
@@ -143,6 +176,8 @@ def machine_facts() -> dict[str, object]:
         "cores": os.cpu_count(),
         "memory_gib": round(_memory_bytes() / 2**30, 1),
         "load_1min": round(os.getloadavg()[0], 2),
+        "load_5_15min": [round(one, 2) for one in os.getloadavg()[1:]],
+        "kernel": platform.release(),
         "pinning": "none",
         "threads": os.environ.get("OMP_NUM_THREADS", "library defaults"),
         "os": platform.platform(),
@@ -155,15 +190,34 @@ def machine_facts() -> dict[str, object]:
 def table(report: Report) -> str:
     """Return the rows as aligned text."""
     head = ("", "name", "value", "unit", "peer", "ratio", "reach")
-    lines = [head, *(cells(row.public()) for row in report.rows)]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
-    body = "\n".join(
+    where = report.machine
+    first = f"{report.bench}: {where['cpu']}, {where['cores']} cores, load {where['load_1min']}"
+    parts = [first + "\n" + aligned([head, *(cells(row.public()) for row in report.rows)])]
+    for name, lines in report.sections.items():
+        names = columns(lines)
+        if not any(isinstance(value, list) for line in lines for value in line.values()):
+            texts = [tuple(entry(line.get(one)) for one in names) for line in lines]
+            parts.append(f"{name}{UNITS.get(name, '')}\n{aligned([tuple(names), *texts])}")
+    return "\n\n".join(parts)
+
+
+UNITS = dict.fromkeys(("latency", "open_loop", "stages", "sifl", "replay"), ", times in µs")
+
+
+def aligned(lines: Sequence[tuple[str, ...]]) -> str:
+    """Return cells as columns of text."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
-    where = report.machine
-    first = f"{report.bench}: {where['cpu']}, {where['cores']} cores, load {where['load_1min']}"
-    return f"{first}\n{body}"
+
+
+def entry(value: object) -> str:
+    """Write a cell of a section; what is not known stays empty."""
+    if value is None:
+        return ""
+    return number(value) if isinstance(value, int | float) else str(value)
 
 
 def cells(row: dict[str, object]) -> tuple[str, ...]:
@@ -193,7 +247,30 @@ def number(value: object) -> str:
 def write(report: Report, path: Path) -> None:
     """Write the full record."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report.record(), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(report.record(), indent=1, ensure_ascii=False)
+    path.write_text(_NUMBERS.sub(_on_one_line, text) + "\n")
+
+
+def _on_one_line(numbers: re.Match[str]) -> str:
+    return f"[{' '.join(numbers[1].split())}]"
+
+
+def write_csv(lines: Section, path: Path) -> None:
+    """Write a table, one line per record; lists are left out."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        names = columns(lines)
+        writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def columns(lines: Section) -> list[str]:
+    """Names of all fields that are no lists, in the order in which they appear."""
+    found: dict[str, None] = {}
+    for line in lines:
+        found |= {name: None for name, value in line.items() if not isinstance(value, list)}
+    return list(found)
 
 
 def progress(message: str) -> None:

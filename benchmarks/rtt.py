@@ -1,101 +1,154 @@
 """Round trips of the coupler against floors and peers that were measured in turns with them.
 
-Run it with `python -m benchmarks.run rtt [--quick] [--json] [--output FILE]`.
+Run it with `python -m benchmarks.run rtt [--quick] [--json] [--output FILE] [--out DIR]`. The rows
+hold what has a goal or a peer; the sections beside them hold every figure of every case.
 """
 
 from __future__ import annotations
 
-import gc
-import statistics
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import throughput
-from benchmarks.link_ends import Contender, PeerError, contender
-from benchmarks.report import Row, progress, summary
-from cudaq_target.coupler import _bench
+from benchmarks import open_loop, replay, stages, zeromq_loops
+from benchmarks.closed_loop import FULL, QUICK, Effort, Measured, against, native_block, turns
+from benchmarks.latency import (
+    Case,
+    Counts,
+    Samples,
+    histogram_lines,
+    histogram_record,
+    latency_record,
+)
+from benchmarks.link_spec import OURS, Spec, two_cores
+from benchmarks.report import Measurement, Row, at_most, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    Block = Callable[[int], tuple[Sequence[float], int]]
+    from numpy.typing import NDArray
 
-SIZES = (64, 1024)
-PEER_SIZES = (64, 1024, 65_536)
+SIZES = (64, 1024, 65_536, 1 << 20)
+GOAL_SIZES = (64, 1024)
+UDP_SIZES = (64, 1024)
+PEER_GOAL_SIZES = (64, 1024, 65_536)
 FLOOR_GOAL, PYTHON_GOAL, ZMQ_GOAL, CURVE_GOAL, PEER_GOAL = 1.2, 5.0, 1.15, 1.1, 1.0
-FLOOR = "two flags and two buffers, native"
-_N_PAYLOADS = 61
-_WARM_UPS = 200
+FLOOR, SLOTS = "two flags and two buffers, native", "slot and flag ring, native"
+WAITS = ("busy", "yield", "adaptive", "block")
+PEERS = {
+    "iceoryx2": "iceoryx2 request-response, both ends Python, busy",
+    "zenoh": "zenoh put and echo, Unix socket, both ends Python",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """Blocks that contenders take in turns, and round trips per block."""
+class Book:
+    """Collects what the groups measure."""
 
-    blocks: int
-    native: int
-    shm: int
-    sockets: int
+    def __init__(self) -> None:
+        self.cases: list[tuple[Case, Samples]] = []
+        self.counts: list[dict[str, Any]] = []
+        self.histograms: list[dict[str, Any]] = []
+        self.lines: list[dict[str, Any]] = []
+        self.n_wrong = 0
 
+    def add(self, case: Case, samples: Samples) -> None:
+        """Take a case of a closed loop."""
+        self.cases.append((case, samples))
+        self.count("closed", case, samples.counts)
+        self.keep("closed", case, samples.times_ns)
 
-FULL = Effort(blocks=20, native=10_000, shm=5_000, sockets=1_500)
-QUICK = Effort(blocks=4, native=2_000, shm=1_000, sockets=150)
+    def count(self, loop: str, case: Case, counts: Counts) -> None:
+        """Take the counts of a case."""
+        self.counts.append({"loop": loop} | case.record() | asdict(counts))
+        self.n_wrong += counts.n_wrong
 
+    def keep(self, loop: str, case: Case, times_ns: NDArray[np.int64]) -> None:
+        """Take the histogram of a case (ns)."""
+        if len(times_ns):
+            self.histograms.append({"loop": loop} | histogram_record(case, times_ns))
+            self.lines += [{"loop": loop} | line for line in histogram_lines(case, times_ns)]
 
-@dataclass(slots=True)
-class Times:
-    """Round trips of one contender.
-
-    Attributes:
-        times_us: All of them, in order (µs).
-        n_wrong: Answers that differ from what was sent.
-    """
-
-    times_us: list[float] = field(default_factory=list)
-    n_wrong: int = 0
-
-    @property
-    def p50(self) -> float:
-        return statistics.median(self.times_us)
-
-    def take(self, block: tuple[Sequence[float], int]) -> None:
-        self.times_us.extend(block[0])
-        self.n_wrong += block[1]
-
-    def spread(self) -> str:
-        found = summary(self.times_us)
-        assert found is not None
-        names = ("p50", "p90", "p99", "p99.9", "max")
-        return ", ".join(f"{name} {found[name]:.3g}" for name in names) + f" µs, n {found['n']}"
+    def latency(self) -> list[dict[str, Any]]:
+        """All closed loops, each beside the slot and flag ring of this run at the same size."""
+        floors = {
+            case.n_bytes: samples.p50_us
+            for case, samples in self.cases
+            if case.name == SLOTS and case.wait == "busy" and case.pinning == "none"
+        }
+        return [latency_record(case, one, floors.get(case.n_bytes)) for case, one in self.cases]
 
 
-def rows(quick: bool = False) -> Iterator[Row]:
-    """Measure everything, one row at a time."""
+def measured(quick: bool = False) -> Measurement:
+    """Measure everything."""
     effort = QUICK if quick else FULL
-    n_wrong = 0
-    groups = [
-        *(lambda n=n: native_rows(n, effort) for n in SIZES),
-        *(lambda n=n: python_rows(n, effort) for n in SIZES),
-        *(lambda n=n: zeromq_rows(n, effort) for n in SIZES),
-        lambda: curve_rows(SIZES[0], effort),
-        *(lambda n=n, p=p: peer_rows(n, p, effort) for n in PEER_SIZES for p in PEERS),
-    ]
-    for group in groups:
-        found, wrong = group()
-        n_wrong += wrong
-        yield from found
-    yield wrong_row(n_wrong)
-    yield from throughput.rows(quick)
+    book = Book()
+    found: list[Row] = []
+    for n_bytes in SIZES:
+        found += native_rows(n_bytes, effort, book)
+    for n_bytes in SIZES:
+        found += python_rows(n_bytes, effort, book)
+    for n_bytes in SIZES:
+        found += socket_rows(n_bytes, effort, book)
+    found += curve_rows(SIZES[0], effort, book)
+    for n_bytes in SIZES:
+        found += peer_rows(n_bytes, effort, book)
+    mode_cases(effort, book)
+    wait_cases(effort, book)
+    pinned_cases(effort, book)
+    sections = more_sections(quick, book)
+    found += loop_rows(quick)
+    found.append(wrong_row(book.n_wrong))
+    sections = {"latency": book.latency()} | sections | {"counts": book.counts}
+    return Measurement(
+        tuple(found), sections | {"histograms": book.histograms}, {"histogram": book.lines}
+    )
+
+
+def more_sections(quick: bool, book: Book) -> dict[str, list[dict[str, Any]]]:
+    """Open loops, stages, the loop around a decoder, and the replay of a schedule."""
+    open_loops = []
+    for case, record, times_ns, counts in open_loop.records(quick):
+        open_loops.append(record)
+        book.count("open", case, counts)
+        book.keep("open", case, times_ns)
+    found = {
+        "open_loop": open_loops,
+        "stages": list(stages.stage_records(quick)),
+        "sifl": list(stages.sifl_records(quick)),
+        "replay": [],
+    }
+    for record, counts in replay.records(quick):
+        found["replay"].append(record)
+        book.count("replay", Case("schedule", record["place"], 1, "block"), counts)
+    return found
+
+
+def loop_rows(quick: bool) -> Iterator[Row]:
+    """ZeroMQ's receive loop in machine code against one in a Python thread, in turns."""
+    n_bytes = SIZES[0]
+    for transport in ("ipc", "tcp"):
+        progress(f"receive loops of ZeroMQ, native and Python, {transport}")
+        times_us = zeromq_loops.compare(transport, n_bytes, 400 if quick else 20_000)
+        samples = {name: Samples([_to_ns(one)]) for name, one in times_us.items()}
+        for handler in ("native", "Python"):
+            yield row_of(
+                f"ZeroMQ receive loop, native, {handler} handler, {transport}, {n_bytes} B",
+                samples[f"{handler} handler, native loop"],
+                samples[f"{handler} handler, Python loop"],
+                "receive loop in Python",
+                None,
+            )
+
+
+def _to_ns(times_us: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.rint(1e3 * times_us).astype(np.int64)
 
 
 def wrong_row(n_wrong: int) -> Row:
     """Every answer is compared with what was sent; one that differs fails the run."""
     return Row(
-        name="wrong answers, all contenders",
+        name="wrong answers, all cases",
         value=n_wrong,
         unit="answers",
         reach="<= 0",
@@ -104,171 +157,182 @@ def wrong_row(n_wrong: int) -> Row:
     )
 
 
-def native_rows(n_bytes: int, effort: Effort) -> tuple[list[Row], int]:
-    """Both ends in machine code."""
-    progress(f"shm, native, {n_bytes} B")
-    blocks = {
-        "busy": lambda n: _native(_bench.rpc(n, n_bytes, wait="busy")),
-        "adaptive": lambda n: _native(_bench.rpc(n, n_bytes, wait="adaptive")),
-        "floor": lambda n: _native(_bench.ping_pong(n, n_bytes)),
-    }
-    times = turns(blocks, dict.fromkeys(blocks, effort.native), effort.blocks)
-    found = [
+def native_rows(n_bytes: int, effort: Effort, book: Book) -> list[Row]:
+    """Both ends in machine code; the waits that sleep are cases without a goal."""
+    waits = WAITS if n_bytes == SIZES[0] else ("busy", "adaptive")
+    n_rounds = effort.native_rounds(n_bytes)
+    blocks = {wait: (native_block(n_bytes, wait), n_rounds) for wait in waits}
+    samples = turns(blocks | {FLOOR: (native_block(n_bytes, None), n_rounds)}, effort.blocks)
+    book.add(Case(FLOOR, "shm", n_bytes, "busy"), samples[FLOOR])
+    for wait in waits:
+        book.add(Case(SLOTS, "shm", n_bytes, wait), samples[wait])
+    return [
         row_of(
             f"shm RPC, both ends native, {n_bytes} B, {wait}",
-            times[wait],
-            times["floor"],
+            samples[wait],
+            samples[FLOOR],
             FLOOR,
-            FLOOR_GOAL,
+            FLOOR_GOAL if n_bytes in GOAL_SIZES else None,
         )
         for wait in ("busy", "adaptive")
     ]
-    return found, wrong_of(times)
 
 
-def python_rows(n_bytes: int, effort: Effort) -> tuple[list[Row], int]:
+def python_rows(n_bytes: int, effort: Effort, book: Book) -> list[Row]:
     """The client in Python, the handler in machine code."""
-    titles = {
-        "shm-ring": "shm RPC from Python, native handler, shm.Client, busy",
-        "shm-native": "shm RPC from Python, native handler, connect(), busy",
-        "shm-ring-adaptive": "shm RPC from Python, native handler, shm.Client, adaptive",
+    specs = {
+        "shm.Client, busy": Spec("shm", n_bytes, caller="ring", wait="busy"),
+        "connect(), busy": Spec("shm", n_bytes, wait="busy"),
+        "shm.Client, adaptive": Spec("shm", n_bytes, caller="ring"),
     }
-    floor = {"floor": lambda n: _native(_bench.ping_pong(n, n_bytes))}
-    times = against(list(titles), n_bytes, effort, floor)
-    found = [
-        row_of(f"{title}, {n_bytes} B", times[kind], times["floor"], FLOOR, PYTHON_GOAL)
-        for kind, title in titles.items()
-    ]
-    return found, wrong_of(times)
-
-
-def zeromq_rows(n_bytes: int, effort: Effort) -> tuple[list[Row], int]:
-    """ZeroMQ over ipc, against the same sockets without anything around them."""
-    kinds = {"ipc-native": "native handler", "ipc-python": "Python handler"}
-    times = against([*kinds, "pyzmq"], n_bytes, effort)
-    found = [
+    floor = {FLOOR: (native_block(n_bytes, None), effort.native_rounds(n_bytes))}
+    found = against(list(specs.values()), effort, floor)
+    _file(found, book)
+    return [
         row_of(
-            f"ZeroMQ RPC from Python, ipc, {title}, {n_bytes} B",
-            times[kind],
-            times["pyzmq"],
-            "bare pyzmq DEALER/ROUTER echo",
-            ZMQ_GOAL,
+            f"shm RPC from Python, native handler, {title}, {n_bytes} B",
+            found.samples[spec],
+            found.samples[FLOOR],
+            FLOOR,
+            PYTHON_GOAL if n_bytes in GOAL_SIZES else None,
         )
-        for kind, title in kinds.items()
+        for title, spec in specs.items()
     ]
-    return found, wrong_of(times)
 
 
-def curve_rows(n_bytes: int, effort: Effort) -> tuple[list[Row], int]:
-    """What encryption costs."""
-    times = against(["tcp-curve", "tcp-plain"], n_bytes, effort)
-    title = f"ZeroMQ RPC from Python, tcp loopback, CURVE on, {n_bytes} B"
-    row = row_of(title, times["tcp-curve"], times["tcp-plain"], "CURVE off", CURVE_GOAL)
-    return [row], wrong_of(times)
-
-
-PEERS = {
-    "iceoryx2": "iceoryx2 request-response, both ends Python, busy",
-    "zenoh": "zenoh put and echo, Unix socket, both ends Python",
-}
-
-
-def peer_rows(n_bytes: int, peer: str, effort: Effort) -> tuple[list[Row], int]:
-    """Shared memory against what PyPI offers."""
-    titles = {
-        "shm-ring": f"shm RPC from Python, native handler, {n_bytes} B, against {peer}",
-        "shm-python": f"shm RPC from Python, Python handler, {n_bytes} B, against {peer}",
+def socket_rows(n_bytes: int, effort: Effort, book: Book) -> list[Row]:
+    """Sockets from Python, against a bare DEALER and ROUTER."""
+    kinds = {
+        "ipc, native handler": Spec("ipc", n_bytes),
+        "ipc, Python handler": Spec("ipc", n_bytes, handler="python"),
     }
-    try:
-        times = against([*titles, peer], n_bytes, effort)
-    except (ImportError, OSError, PeerError) as error:
-        reach, note = _reach(PEER_GOAL), f"could not run: {error}"
-        return [Row(title, None, "µs", reach=reach, note=note) for title in titles.values()], 0
-    found = [
-        row_of(title, times[kind], times[peer], PEERS[peer], PEER_GOAL)
-        for kind, title in titles.items()
+    others = [Spec(one, n_bytes) for one in ("tcp", "udp") if one != "udp" or n_bytes in UDP_SIZES]
+    peer = Spec("pyzmq", n_bytes)
+    found = against([*kinds.values(), *others, peer], effort)
+    _file(found, book)
+    goal = ZMQ_GOAL if n_bytes in GOAL_SIZES else None
+    label = "bare pyzmq DEALER/ROUTER echo"
+    return [
+        row_of(
+            f"ZeroMQ RPC from Python, {title}, {n_bytes} B",
+            found.samples[spec],
+            found.samples[peer],
+            label,
+            goal,
+        )
+        for title, spec in kinds.items()
     ]
-    return found, wrong_of(times)
 
 
-def against(
-    kinds: Sequence[str], n_bytes: int, effort: Effort, more: dict[str, Block] | None = None
-) -> dict[str, Times]:
-    """Start the contenders, and time them in turns."""
-    progress(f"{', '.join(kinds)}, {n_bytes} B")
-    with ExitStack() as stack:
-        blocks: dict[str, Block] = {}
-        counts: dict[str, int] = {}
-        for kind in kinds:
-            end = stack.enter_context(contender(kind, n_bytes))
-            blocks[kind] = lambda n, end=end: round_trips(end, n, n_bytes)
-            is_fast = kind.startswith("shm") or kind == "iceoryx2"
-            counts[kind] = effort.shm if is_fast else effort.sockets
-        for name, block in (more or {}).items():
-            blocks[name], counts[name] = block, effort.native
-        return turns(blocks, counts, effort.blocks)
+def curve_rows(n_bytes: int, effort: Effort, book: Book) -> list[Row]:
+    """What encryption costs."""
+    plain, curve = Spec("tcp", n_bytes), Spec("tcp", n_bytes, is_encrypted=True)
+    found = against([curve, plain], effort)
+    _file(found, book, only=curve)
+    title = f"ZeroMQ RPC from Python, tcp loopback, CURVE on, {n_bytes} B"
+    ours, peer = found.samples[curve], found.samples[plain]
+    return [row_of(title, ours, peer, "CURVE off", CURVE_GOAL)]
 
 
-def turns(blocks: dict[str, Block], counts: dict[str, int], n_blocks: int) -> dict[str, Times]:
-    """Time blocks of round trips, A B C A B C …, so that changes of speed meet all alike."""
-    times = {name: Times() for name in blocks}
-    for _ in range(n_blocks):
-        for name, block in blocks.items():
-            times[name].take(block(counts[name]))
-    return times
+def peer_rows(n_bytes: int, effort: Effort, book: Book) -> list[Row]:
+    """Shared memory against what PyPI offers."""
+    kinds = {
+        "native handler": Spec("shm", n_bytes, caller="ring", wait="busy"),
+        "Python handler": Spec("shm", n_bytes, handler="python", wait="busy"),
+    }
+    peers = {name: Spec(name, n_bytes) for name in PEERS}
+    found = against([*kinds.values(), *peers.values()], effort)
+    for spec in (kinds["Python handler"], *peers.values()):
+        _file(found, book, only=spec)
+    goal = PEER_GOAL if n_bytes in PEER_GOAL_SIZES else None
+    rows = []
+    for peer, label in PEERS.items():
+        for title, spec in kinds.items():
+            name = f"shm RPC from Python, {title}, {n_bytes} B, against {peer}"
+            if peers[peer] in found.failures:
+                note = f"could not run: {found.failures[peers[peer]]}"
+                reach = None if goal is None else at_most(goal)
+                rows.append(Row(name, None, "µs", reach=reach, note=note))
+            else:
+                ours, theirs = found.samples[spec], found.samples[peers[peer]]
+                rows.append(row_of(name, ours, theirs, label, goal))
+    return rows
 
 
-def round_trips(end: Contender, n_rounds: int, n_bytes: int) -> tuple[list[float], int]:
-    """Time calls one by one; answers are compared outside of the times.
+def mode_cases(effort: Effort, book: Book) -> None:
+    """Frames handed back unread, and echo in Python: what is left of a round trip without both."""
+    specs = [
+        Spec(transport, handler=handler) for transport in OURS for handler in ("forward", "python")
+    ]
+    _file(against([one for one in specs if one != Spec("ipc", handler="python")], effort), book)
 
-    Returns:
-        Times (µs), shape (n_rounds,), and the number of wrong answers.
+
+def wait_cases(effort: Effort, book: Book) -> None:
+    """Each way to wait, from Python."""
+    waits = [wait for wait in WAITS if wait not in {"busy", "adaptive"}]
+    _file(against([Spec("shm", caller="ring", wait=wait) for wait in waits], effort), book)
+
+
+def pinned_cases(effort: Effort, book: Book) -> None:
+    """Client and server on a core each, the threads of ZeroMQ with them."""
+    cores = two_cores()
+    if cores is None:
+        return
+    client, server = cores
+    n_bytes = SIZES[0]
+    n_rounds = effort.native_rounds(n_bytes)
+    specs = [
+        Spec("shm", n_bytes, caller="ring", wait="busy", core=server),
+        *(Spec(one, n_bytes, core=server) for one in (*OURS, "pyzmq")),
+    ]
+    more = {
+        FLOOR: (native_block(n_bytes, None, client, server), n_rounds),
+        SLOTS: (native_block(n_bytes, "busy", client, server), n_rounds),
+    }
+    found = against(specs, effort, more, client_core=client)
+    pinning = f"cores {client} and {server}"
+    for name in more:
+        book.add(Case(name, "shm", n_bytes, "busy", pinning), found.samples[name])
+    _file(found, book, pinning=pinning)
+
+
+def _file(found: Measured, book: Book, *, only: Spec | None = None, pinning: str = "none") -> None:
+    for spec, samples in found.samples.items():
+        if isinstance(spec, Spec) and only in {None, spec}:
+            book.add(
+                Case(case_name(spec), spec.transport, spec.n_bytes, spec.waits, pinning), samples
+            )
+
+
+def case_name(spec: Spec) -> str:
+    """What a contender is, without transport, size and wait."""
+    if spec.transport not in OURS:
+        return "pyzmq DEALER/ROUTER" if spec.transport == "pyzmq" else PEERS[spec.transport]
+    handler = {"native": "native echo", "python": "Python echo"}.get(spec.handler, spec.handler)
+    caller = "shm.Client" if spec.caller == "ring" else "connect()"
+    return f"{caller}, {handler}{', CURVE' if spec.is_encrypted else ''}"
+
+
+def row_of(title: str, ours: Samples, peer: Samples, label: str, goal: float | None) -> Row:
+    """Compare two medians.
+
+    Args:
+        title: Of the row.
+        ours: Our times.
+        peer: The peer's.
+        label: What the peer is.
+        goal: Our median may be so many times the peer's; None for a row that only informs.
     """
-    rng = np.random.default_rng(n_bytes)
-    payloads = [rng.bytes(n_bytes) for _ in range(_N_PAYLOADS)]  # so that no answer fits twice
-    call, clock = end.call, perf_counter_ns
-    taken_ns, n_wrong = [], 0
-    end.wake()
-    gc.disable()
-    try:
-        for k in range(-min(_WARM_UPS, n_rounds), n_rounds):
-            payload = payloads[k % _N_PAYLOADS]
-            start = clock()
-            answer = call(payload)
-            stop = clock()
-            n_wrong += answer != payload
-            if k >= 0:
-                taken_ns.append(stop - start)
-    finally:
-        gc.enable()
-        end.rest()
-    return [1e-3 * one for one in taken_ns], n_wrong
-
-
-def row_of(title: str, ours: Times, peer: Times, label: str, goal: float) -> Row:
-    """Compare two medians."""
-    cost = ours.p50 / peer.p50
+    mine, theirs = ours.distribution, peer.distribution
+    cost = mine.p50 / theirs.p50
     return Row(
         name=title,
-        value=ours.p50,
+        value=mine.p50,
         unit="µs",
-        peer=f"{label}: {peer.p50:.3g} µs",
+        peer=f"{label}: {theirs.p50:.3g} µs",
         ratio=1.0 / cost,
-        reach=_reach(goal),
-        holds=cost <= goal,
-        samples=tuple(ours.times_us),
-        note=f"{cost:.3g} × the peer. Ours: {ours.spread()}. Peer: {peer.spread()}.",
+        reach=None if goal is None else at_most(goal),
+        holds=None if goal is None else cost <= goal,
+        samples=tuple((1e-3 * ours.times_ns).tolist()),
+        note=f"{cost:.3g} × the peer. Ours: {mine.spread()}. Peer: {theirs.spread()}.",
     )
-
-
-def _reach(goal: float) -> str:
-    return f"<= {goal:g} × the peer"
-
-
-def wrong_of(times: dict[str, Times]) -> int:
-    return sum(one.n_wrong for one in times.values())
-
-
-def _native(measured: tuple[np.ndarray, int]) -> tuple[list[float], int]:
-    times_ns, n_wrong = measured
-    return (1e-3 * times_ns).tolist(), n_wrong

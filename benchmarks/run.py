@@ -12,14 +12,34 @@ import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.report import RESULTS, Report, machine_facts, table, write
+from benchmarks.report import (
+    RESULTS,
+    Measurement,
+    Report,
+    machine_facts,
+    progress,
+    table,
+    write,
+    write_csv,
+)
 from benchmarks.table import refresh
 
-NAMES = ("compile", "digital", "rtt", "throughput")
+if TYPE_CHECKING:
+    from benchmarks.report import Section
+
+NAMES = ("compile", "digital", "rtt", "throughput", "stream")
 
 
-def main(name: str, quick: bool = False, json: bool = False, output: Path | None = None) -> int:
+def main(
+    name: str,
+    quick: bool = False,
+    json: bool = False,
+    output: Path | None = None,
+    out: Path | None = None,
+    frames: int | None = None,
+) -> int:
     """Measure and print.
 
     Args:
@@ -27,6 +47,8 @@ def main(name: str, quick: bool = False, json: bool = False, output: Path | None
         quick: Fewer circuits and repeats, under a minute each.
         json: Print `{"machine": …, "rows": […]}` instead of a table.
         output: File for the full record, or None; the README follows records in `results/`.
+        out: Folder for CSV files and a picture, or None.
+        frames: Frames of `stream`, or None for its default.
 
     Returns:
         The exit code.
@@ -34,22 +56,50 @@ def main(name: str, quick: bool = False, json: bool = False, output: Path | None
     if name not in NAMES:
         print(f"no benchmark {name!r}; known: {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    report = measure(name, quick)
+    report, files = measure(name, quick, frames)
     if output is not None:
         write(report, output)
         if output.resolve().parent == RESULTS:
             refresh()
+    if out is not None:
+        export(report, files, out)
     print(json_format.dumps(report.public(), ensure_ascii=False) if json else table(report))
     return 0 if report.is_correct else 1
 
 
-def measure(name: str, quick: bool) -> Report:
-    """Run all rows of a benchmark."""
+def measure(name: str, quick: bool, frames: int | None = None) -> tuple[Report, dict[str, Section]]:
+    """Run a benchmark.
+
+    Returns:
+        Its report, and tables that are too long for it.
+    """
     facts = machine_facts()
-    rows = tuple(import_module(f"benchmarks.{name}").rows(quick))
+    module = import_module(f"benchmarks.{name}")
+    options = {} if frames is None else {"frames": frames}
+    if hasattr(module, "measured"):
+        found = module.measured(quick, **options)
+    else:
+        found = Measurement(tuple(module.rows(quick)))
     facts["load_1min_at_end"] = round(os.getloadavg()[0], 2)
-    command = ["python", "-m", "benchmarks.run", name, *(["--quick"] if quick else [])]
-    return Report(name, rows, shlex.join(command), facts)
+    flags = [*(["--quick"] if quick else []), *(["--frames", str(frames)] if frames else [])]
+    command = ["python", "-m", "benchmarks.run", name, *flags]
+    return Report(name, found.rows, shlex.join(command), facts, found.sections), found.files
+
+
+def export(report: Report, files: dict[str, Section], folder: Path) -> None:
+    """Write CSV files of the sections and of what is too long for them, and the picture."""
+    record = report.record()
+    rows = [row.public() for row in report.rows]
+    sections = {name: lines for name, lines in report.sections.items() if name != "histograms"}
+    for name, lines in ({"": rows} | sections | files).items():
+        write_csv(lines, folder / f"{report.bench}{'-' if name else ''}{name}.csv")
+    if "histograms" in report.sections:
+        try:
+            from benchmarks.pictures import draw  # noqa: PLC0415 - needs the extra `draw`
+
+            draw(record, folder / f"{report.bench}.png")
+        except ImportError as error:
+            progress(f"no picture: {error}; pip install 'cudaq-target[draw]'")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -58,9 +108,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer circuits and repeats")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--output", type=Path, help="write the full record to this file")
+    parser.add_argument("--out", type=Path, help="write CSV files and a picture to this folder")
+    parser.add_argument("--frames", type=_count, help="frames of `stream` over each transport")
     return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} frames cannot be sent; at least 1 can")
+    return value
 
 
 if __name__ == "__main__":
     chosen = parse(sys.argv[1:])
-    sys.exit(main(chosen.name, chosen.quick, chosen.json, chosen.output))
+    if chosen.frames is not None and chosen.name != "stream":
+        sys.exit("--frames is an option of the benchmark `stream`")
+    sys.exit(main(**vars(chosen)))

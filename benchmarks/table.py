@@ -9,7 +9,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.report import RESULTS, ROOT, cells
+from benchmarks.report import RESULTS, ROOT, cells, columns, entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,31 @@ def markdown(record: dict[str, Any]) -> str:
         mark, name, value, unit, peer, ratio, reach = cells(row)
         entries = (name, value, unit, spread(row["samples"]), peer, ratio, reach, mark)
         lines.append(f"| {' | '.join(entry.replace('|', chr(92) + '|') for entry in entries)} |")
+    for name, section in record.items():
+        if name in SECTIONS:
+            lines += ["", f"{SECTIONS[name]}:", "", *_markdown_table(section)]
+    if (ROOT / "docs" / f"coupler-{record['bench']}.png").is_file():
+        lines += ["", f"![{record['bench']}](../docs/coupler-{record['bench']}.png)"]
     return "\n".join(lines)
+
+
+SECTIONS = {
+    "latency": "Closed loops (µs; the least contended repetition is that of the smallest mean)",
+    "open_loop": "Open loops, from the scheduled time (µs)",
+    "stages": "Stages of the Python decode server (µs)",
+    "sifl": "Shots of eight rounds that last until their correction has landed (µs)",
+    "replay": "Replay of a playback schedule (µs)",
+    "counts": "Counts",
+    "transports": "Streams of shot frames",
+    "one_way": "One way",
+}
+
+
+def _markdown_table(section: list[dict[str, Any]]) -> list[str]:
+    names = columns(section)
+    lines = [names, ["---"] * len(names)]
+    lines += [[entry(line.get(name)) for name in names] for line in section]
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def spread(samples: dict[str, float] | None) -> str:

@@ -103,6 +103,18 @@ class Histogram:
         bucket = int(np.searchsorted(np.cumsum(self._counts), rank))
         return min(max(_highest(bucket), self._min), self._max)
 
+    def buckets(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """What was counted, for files and pictures.
+
+        Returns:
+            Lowest value, highest value and count of each bucket that is not empty, in rising
+            order, shape (n_buckets,) each.
+        """
+        filled = np.flatnonzero(self._counts)
+        lowest = np.array([_highest(int(k) - 1) + 1 for k in filled], dtype=np.int64)
+        highest = np.array([_highest(int(k)) for k in filled], dtype=np.int64)
+        return lowest, highest, self._counts[filled]
+
     def _add_moments(self, n_values: int, mean: float, spread: float) -> None:
         """Join two sets of values; the pairwise update of Chan, Golub and LeVeque (1983)."""
         n_before = self.n_values

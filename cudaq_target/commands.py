@@ -273,8 +273,14 @@ def keys(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Which benchmark, for example compile or digital.")],
+    name: Annotated[str, typer.Argument(help="Which benchmark, for example compile or rtt.")],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer cases and repeats.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for CSV files and a picture, where there are any.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames over each transport; for `stream` alone.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure against the named peers; needs the checkout, of which `benchmarks` is a part."""
@@ -285,7 +291,11 @@ def bench(
             "benchmarks are not part of the installed package",
             "Clone the repository and run `make bench` there",
         )
+    if frames is not None and name != "stream":
+        raise OptionError(f"bench {name!r}", "it sends no shot frames", "Leave --frames out")
     flags = [*(["--quick"] if quick else []), *(["--json"] if json else [])]
+    flags += [] if out is None else ["--out", str(out.resolve())]
+    flags += [] if frames is None else ["--frames", str(frames)]
     command = [sys.executable, "-m", "benchmarks.run", name, *flags]
     _exit(subprocess.run(command, cwd=root, check=False).returncode)
 
