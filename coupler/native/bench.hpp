@@ -218,7 +218,7 @@ inline std::optional<Result> rpc(std::size_t n_rounds, std::size_t n_bytes, std:
         const auto answer = client.answer();
         const bool is_answered = answer.header.status == 0 && answer.result.size() == n_bytes;
         if (is_answered) {
-            std::memcpy(received.data(), answer.result.data(), n_bytes);
+            std::memcpy(received.data(), answer.result.data(), received.size());
         }
         client.release();
         return is_answered;

@@ -26,6 +26,8 @@ public:
         const auto number =
             std::atomic_ref(mapped.control().n_answered).load(std::memory_order_relaxed);
         oldest_ = next_ = Cursor(number, ring_.n_slots());
+        wakes_ = best_wakes();
+        ring_.producer_bell().announce(wakes_);
     }
     SlotPort(const SlotPort&) = delete;
     SlotPort& operator=(const SlotPort&) = delete;
@@ -93,17 +95,17 @@ private:
     }
 
     bool has_request() const noexcept {
-        // Sequentially consistent, as `Doorbell` demands; pairs with `SlotClient::publish`.
+        // Acquire: pairs with the release store in `SlotClient::publish`.
         return taken_[next_.slot()] == 0 &&
-               ring_.rx_flag(next_.slot()).load(std::memory_order_seq_cst) != 0;
+               ring_.rx_flag(next_.slot()).load(std::memory_order_acquire) != 0;
     }
 
     /// As `SlotServer::publish`, for a slot that need not be the oldest.
     void publish(std::uint32_t k) noexcept {
         const auto stamp = taken_[k];
         taken_[k] = 0;
-        // Pairs with the load in `SlotClient::has_answer`.
-        ring_.tx_flag(k).store(is_sentinel(stamp) ? 1 : stamp, std::memory_order_seq_cst);
+        // Release: pairs with the acquire load in `SlotClient::has_answer`.
+        ring_.tx_flag(k).store(is_sentinel(stamp) ? 1 : stamp, std::memory_order_release);
         while (oldest_.number() < next_.number() && taken_[oldest_.slot()] == 0) {
             oldest_.advance();
         }
@@ -112,12 +114,13 @@ private:
             .store(oldest_.number(), std::memory_order_relaxed);
         // Pairs with the acquire loads in `SlotClient::has_room` and `is_quiet`.
         ring_.rx_flag(k).store(0, std::memory_order_release);
-        ring_.producer_bell().ring();
+        ring_.producer_bell().ring(wakes_);
     }
 
     std::shared_ptr<Segment> segment_;
     Wait strategy_;
     SlotRing ring_;
+    Wakes wakes_ = Wakes::kFenced;
     std::vector<Stamp> taken_;
     Cursor oldest_;
     Cursor next_;

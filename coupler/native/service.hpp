@@ -44,6 +44,7 @@ public:
 
     /// Serves until `until_ns` or until `stop`. True when stopped.
     bool run(std::int64_t until_ns) noexcept {
+        server_.announce(best_wakes());
         for (;;) {
             const bool is_awake = wait_until(
                 [this] { return server_.has_request() || stop_requested() != Stop::kNo; },
@@ -65,16 +66,16 @@ public:
             thread_.detach();  // after a fork the thread exists in the parent alone
             return;
         }
-        // Pairs with the load in `stop_requested`; sequentially consistent, as `Doorbell` demands.
-        stop_.store(how, std::memory_order_seq_cst);
-        server_.ring().consumer_bell().ring();
+        // Release: pairs with the acquire load in `stop_requested`.
+        stop_.store(how, std::memory_order_release);
+        server_.ring().consumer_bell().ring(Wakes::kFenced);
         if (thread_.joinable()) {
             thread_.join();
         }
     }
 
 private:
-    Stop stop_requested() const noexcept { return stop_.load(std::memory_order_seq_cst); }
+    Stop stop_requested() const noexcept { return stop_.load(std::memory_order_acquire); }
 
     void serve_one() noexcept {
         if (const auto session = server_.session(); session != client_) {

@@ -14,7 +14,9 @@
 ///       40     8  owner: stamp of the process that made the segment
 ///      128     8  producer: stamp of the process that writes requests or frames
 ///      136     4  session: raised by each new producer
+///      140     4  how the producer wakes the consumer, a `Wakes`
 ///      256     8  consumer: stamp of the process that answers or reads
+///      264     4  how the consumer wakes the producer
 ///      384     4  whether the consumer sleeps
 ///      512     4  whether the producer sleeps
 ///      640     8  requests that the consumer has answered
@@ -46,7 +48,7 @@
 namespace cudaq_target {
 
 inline constexpr std::uint64_t kSegmentMagic = 0x01'00'4D'48'53'54'51'43;  // "CQTSHM\x00\x01"
-inline constexpr std::uint32_t kSegmentVersion = 1;
+inline constexpr std::uint32_t kSegmentVersion = 2;
 inline constexpr std::size_t kControlBytes = 4096;
 inline constexpr mode_t kSegmentMode = 0600;
 inline constexpr std::string_view kSegmentPrefix = "/cudaq-target-";
@@ -67,9 +69,11 @@ struct ControlBlock {
     std::byte pad_owner[kLineBytes - 48];
     ProcessStamp producer;
     std::uint32_t session;
-    std::byte pad_producer[kLineBytes - 12];
+    std::uint32_t producer_wakes;
+    std::byte pad_producer[kLineBytes - 16];
     ProcessStamp consumer;
-    std::byte pad_consumer[kLineBytes - 8];
+    std::uint32_t consumer_wakes;
+    std::byte pad_consumer[kLineBytes - 12];
     std::uint32_t consumer_asleep;
     std::byte pad_consumer_asleep[kLineBytes - 4];
     std::uint32_t producer_asleep;

@@ -72,9 +72,13 @@ public:
     std::span<std::byte> tx_slot(std::uint32_t k) const noexcept {
         return {tx_data_ + k * tx_stride(), tx_stride()};
     }
-    /// Rung for the dispatcher, and for the client.
-    Doorbell consumer_bell() const noexcept { return Doorbell(control_->consumer_asleep); }
-    Doorbell producer_bell() const noexcept { return Doorbell(control_->producer_asleep); }
+    /// Rung by the client for the dispatcher, and the reverse.
+    Doorbell consumer_bell() const noexcept {
+        return {control_->consumer_asleep, control_->producer_wakes};
+    }
+    Doorbell producer_bell() const noexcept {
+        return {control_->producer_asleep, control_->consumer_wakes};
+    }
 
 private:
     ControlBlock* control_;
@@ -122,12 +126,14 @@ struct ClientCounters {
 class SlotClient {
 public:
     /// Takes over from a dead client: only after `is_quiet` holds, with the role claimed.
-    SlotClient(const SlotRing& ring, std::uint32_t session) noexcept
+    SlotClient(const SlotRing& ring, std::uint32_t session, Wakes wakes = best_wakes()) noexcept
         : ring_(ring),
           next_(std::atomic_ref(ring.control().n_answered).load(std::memory_order_relaxed),
                 ring.n_slots()),
           oldest_(next_),
-          session_(session) {
+          session_(session),
+          wakes_(wakes) {
+        ring.consumer_bell().announce(wakes);
         for (std::uint32_t k = 0; k < ring.n_slots(); ++k) {
             ring.tx_flag(k).store(0, std::memory_order_relaxed);  // answers to the dead client
         }
@@ -184,13 +190,12 @@ public:
 
     /// Sends whole slots as they are, for tests of faulty peers.
     void publish() noexcept {
-        // Release: pairs with the acquire load of the flag in `SlotServer::has_request`. Stronger
-        // than that, as `Doorbell` demands it.
+        // Release: pairs with the acquire load of the flag in `SlotServer::has_request`.
         ring_.rx_flag(next_.slot())
-            .store(stamp_of_request(session_, next_.number()), std::memory_order_seq_cst);
+            .store(stamp_of_request(session_, next_.number()), std::memory_order_release);
         next_.advance();
         ++counters_.sent;
-        ring_.consumer_bell().ring();
+        ring_.consumer_bell().ring(wakes_);
     }
 
     /// Whether the oldest request has its answer. Answers of an earlier generation are dropped.
@@ -198,9 +203,8 @@ public:
         if (n_pending() == 0) {
             return false;
         }
-        // Acquire: pairs with the store of the flag in `SlotServer::publish`. Sequentially
-        // consistent, as `Doorbell` demands it; on x86-64 and arm64 that is free.
-        const auto flag = ring_.tx_flag(oldest_.slot()).load(std::memory_order_seq_cst);
+        // Acquire: pairs with the release store of the flag in `SlotServer::publish`.
+        const auto flag = ring_.tx_flag(oldest_.slot()).load(std::memory_order_acquire);
         if (flag == 0 || flag == kTxInFlight) {
             return false;
         }
@@ -241,6 +245,7 @@ private:
     Cursor next_;
     Cursor oldest_;
     std::uint32_t session_;
+    Wakes wakes_;
     ClientCounters counters_;
 };
 
@@ -254,10 +259,16 @@ public:
 
     const SlotRing& ring() const noexcept { return ring_; }
 
+    /// How this process wakes the client: once in the process that serves, which need not be the
+    /// one that made this object.
+    void announce(Wakes wakes) noexcept {
+        wakes_ = wakes;
+        ring_.producer_bell().announce(wakes);
+    }
+
     bool has_request() const noexcept {
-        // Acquire: pairs with the store of the flag in `SlotClient::publish`. Sequentially
-        // consistent, as `Doorbell` demands it; on x86-64 and arm64 that is free.
-        return ring_.rx_flag(cursor_.slot()).load(std::memory_order_seq_cst) != 0;
+        // Acquire: pairs with the release store of the flag in `SlotClient::publish`.
+        return ring_.rx_flag(cursor_.slot()).load(std::memory_order_acquire) != 0;
     }
     /// The session of the oldest request. Only after `has_request()`.
     std::uint32_t session() const noexcept {
@@ -270,9 +281,9 @@ public:
     void publish() noexcept {
         const auto k = cursor_.slot();
         const auto stamp = ring_.rx_flag(k).load(std::memory_order_relaxed);
-        // Release: pairs with the load in `SlotClient::has_answer`; the answer is visible before
-        // its flag. Stronger than that, as `Doorbell` demands it.
-        ring_.tx_flag(k).store(is_sentinel(stamp) ? 1 : stamp, std::memory_order_seq_cst);
+        // Release: pairs with the acquire load in `SlotClient::has_answer`; the answer is visible
+        // before its flag.
+        ring_.tx_flag(k).store(is_sentinel(stamp) ? 1 : stamp, std::memory_order_release);
         cursor_.advance();
         // Before the rx flag, so that a new client that finds all flags 0 reads the final number.
         std::atomic_ref(ring_.control().n_answered)
@@ -280,12 +291,13 @@ public:
         // Release: pairs with the acquire loads in `SlotClient::has_room` and `is_quiet`. After the
         // tx flag: with both flags 0 the slot would look free before its answer shows.
         ring_.rx_flag(k).store(0, std::memory_order_release);
-        ring_.producer_bell().ring();
+        ring_.producer_bell().ring(wakes_);
     }
 
 private:
     SlotRing ring_;
     Cursor cursor_;
+    Wakes wakes_ = Wakes::kFenced;
 };
 
 }  // namespace cudaq_target

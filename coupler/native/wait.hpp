@@ -5,16 +5,11 @@
 #include <time.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <thread>
 
-#if defined(__linux__)
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include "doorbell.hpp"
 
 namespace cudaq_target {
 
@@ -51,79 +46,34 @@ inline void relax() noexcept {
 #endif
 }
 
-/// A word in shared memory that says whether somebody sleeps; the waker pays a system call only then.
+/// Waits until `ready()` holds; false when `until_ns` came first.
 ///
-/// No wake-up is lost: the sleeper stores `asleep` and then loads the condition, the waker stores
-/// the condition and then loads `asleep`, all four sequentially consistent, so that at least one
-/// of them sees the other's store.
-class Doorbell {
-public:
-    explicit Doorbell(std::uint32_t& asleep) noexcept : asleep_(&asleep) {}
-
-    /// Sleeps until rung, at most `nap_ns`, unless `ready()` holds already.
-    template <typename Ready>
-    void sleep(Ready&& ready, std::int64_t nap_ns) noexcept {
-        std::atomic_ref asleep(*asleep_);
-        asleep.store(1, std::memory_order_seq_cst);  // pairs with the load in `ring`
-        if (!ready()) {
-            nap(nap_ns);
-        }
-        asleep.store(0, std::memory_order_relaxed);
-    }
-
-    /// Wakes the sleeper, if there is one. The caller's store of the condition is seq_cst.
-    void ring() noexcept {
-        // Pairs with the store in `sleep`.
-        if (std::atomic_ref(*asleep_).load(std::memory_order_seq_cst) != 0) [[unlikely]] {
-            std::atomic_ref(*asleep_).store(0, std::memory_order_relaxed);
-            wake();
-        }
-    }
-
-private:
-    void nap(std::int64_t nap_ns) noexcept {
-        const timespec length{static_cast<time_t>(nap_ns / 1'000'000'000),
-                              static_cast<long>(nap_ns % 1'000'000'000)};
-#if defined(__linux__)
-        syscall(SYS_futex, asleep_, FUTEX_WAIT, 1U, &length, nullptr, 0);
-#else
-        const timespec short_nap{0, std::min<long>(length.tv_nsec, 50'000)};
-        nanosleep(&short_nap, nullptr);
-#endif
-    }
-    void wake() noexcept {
-#if defined(__linux__)
-        syscall(SYS_futex, asleep_, FUTEX_WAKE, 1, nullptr, nullptr, 0);
-#endif
-    }
-
-    std::uint32_t* asleep_;
-};
-
-/// Waits until `ready()` holds; false when `until_ns` came first. `ready` loads its word seq_cst.
+/// No strategy but `kYield` yields: with a busy process on every core each yield costs its whole
+/// slice (4 ms), where a wake-up costs some microseconds.
 template <typename Ready>
 bool wait_until(Ready&& ready, Wait strategy, Doorbell bell, std::int64_t until_ns) noexcept {
+    constexpr int kLooks = 64;  // the clock costs as much as the wait; it is read now and then
+    const bool may_sleep = strategy == Wait::kAdaptive || strategy == Wait::kBlock;
     const int n_spins = strategy == Wait::kAdaptive ? adaptive_spins() : 1;
-    for (int n_tries = 1;; ++n_tries) {
-        if (ready()) {
-            return true;
+    for (int n_tries = 0;;) {
+        for (int look = 0; look < kLooks; ++look) {
+            if (ready()) {
+                return true;
+            }
+            if (strategy == Wait::kYield) {
+                sched_yield();
+            } else {
+                relax();
+            }
         }
-        const bool spins = strategy == Wait::kBusy || strategy == Wait::kYield ||
-                           n_tries % n_spins != 0;
-        if (strategy == Wait::kYield) {
-            sched_yield();
-        } else if (spins) {
-            relax();
-        }
-        if (spins && n_tries % 64 != 0) {
-            continue;  // the clock costs as much as the wait; it is read now and then
-        }
+        n_tries += kLooks;
         const auto left_ns = until_ns == kForever ? kForever : until_ns - monotonic_ns();
         if (left_ns <= 0) {
             return ready();
         }
-        if (!spins) {
+        if (may_sleep && n_tries >= n_spins) {
             bell.sleep(ready, std::min(left_ns, kNapNs));
+            n_tries = 0;
         }
     }
 }

@@ -40,7 +40,7 @@ void check(SlotClient& client) {
 
 /// Sends up to a ring full of requests, then takes the answers; every 17th request is damaged.
 void ask(const SlotRing& ring, std::uint32_t session, Wait wait) {
-    SlotClient client(ring, session);
+    SlotClient client(ring, session, session % 2 == 0 ? Wakes::kFenced : best_wakes());
     const auto end = client.next_number() + kRequests;
     while (client.next_number() < end) {
         const auto burst = 1 + client.next_number() % ring.n_slots();

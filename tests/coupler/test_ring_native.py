@@ -1,4 +1,8 @@
-"""The native rings and dispatcher under the sanitizers, which see what a run alone seldom shows."""
+"""The native rings and dispatcher under the sanitizers, which see what a run alone seldom shows.
+
+The plain build is there for the doorbell: no sanitizer knows the kernel's barrier, so that nothing
+but its real timing shows a lost wake-up.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +21,18 @@ UNAVAILABLE = "unexpected memory mapping"  # older runtimes on kernels with more
 
 
 def build(source: Path, program: Path, sanitizers: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMPILER, *FLAGS, f"-fsanitize={sanitizers}", str(source), "-o", str(program)]
+    chosen = [f"-fsanitize={sanitizers}"] if sanitizers else ["-O2"]
+    command = [*COMPILER, *FLAGS, *chosen, str(source), "-o", str(program)]
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("sanitizers", ["thread", "address,undefined"])
+@pytest.mark.parametrize("sanitizers", ["thread", "address,undefined", ""])
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
-def test_two_threads_under_a_sanitizer(source: Path, sanitizers: str, tmp_path: Path) -> None:
+def test_two_sides_race(source: Path, sanitizers: str, tmp_path: Path) -> None:
     empty = tmp_path / "empty.cpp"
     empty.write_text("int main() {}\n")
     if build(empty, tmp_path / "empty", sanitizers).returncode != 0:
-        pytest.skip(f"{COMPILER[0]} has no sanitizer {sanitizers} here")
+        pytest.skip(f"{COMPILER[0]} cannot build with sanitizer {sanitizers!r} here")
     program = tmp_path / source.stem
     built = build(source, program, sanitizers)
     assert built.returncode == 0, built.stderr

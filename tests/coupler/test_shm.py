@@ -73,7 +73,7 @@ def test_a_segment_is_private_and_goes_with_its_owner(name: str) -> None:
 def test_the_layout_is_the_documented_one(name: str) -> None:
     ring = SlotRing.create(name, 3, 256, 384)
     head = struct.unpack_from("<8s6I", ring.memory)
-    assert head == (b"CQTSHM\x00\x01", 1, 1, 3, 256, 384, 0)
+    assert head == (b"CQTSHM\x00\x01", 2, 1, 3, 256, 384, 0)
     assert struct.unpack_from("<QI", ring.memory, 32) == (len(ring.memory), os.getpid())
     assert len(ring.memory) == 4096 + 2 * 128 + 3 * (256 + 384)
 
@@ -140,7 +140,7 @@ def test_a_second_client_and_a_second_dispatcher_are_refused(name: str) -> None:
     ("offset", "layout", "value", "field"),
     [
         (0, "<Q", 1, "magic"),
-        (8, "<I", 2, "layout version"),
+        (8, "<I", 1, "layout version"),
         (12, "<I", 2, "kind of ring"),
         (16, "<I", 0, "n_slots"),
         (16, "<I", 2**31, "n_slots"),
