@@ -138,18 +138,6 @@ private:
         return value;
     }
 
-    /// `value`, which is mostly `usual`: as a branch that the processor foresees instead of data that
-    /// it waits for. Loops and copies of a handler start before the header's line has arrived.
-    static std::uint32_t predicted(std::uint32_t value, std::uint32_t& usual) noexcept {
-        auto copy = usual;
-        asm("" : "+r"(copy));  // else the compiler sees that both are one, and takes `value`
-        if (value == usual) [[likely]] {
-            return copy;
-        }
-        usual = value;
-        return value;
-    }
-
     static bool is_used(const Function& entry) noexcept {
         return entry.call != nullptr || entry.stateful_call != nullptr;
     }
@@ -199,7 +187,6 @@ private:
         const auto max_result = static_cast<std::uint32_t>(response.size() - kFrameHeaderBytes);
         auto* out = response.data() + kFrameHeaderBytes;
         auto* target = has_guard_ && guarded_.size() >= max_result + kGuardBytes ? guarded_.data() : out;
-        const auto arg_len = predicted(header.arg_len, usual_arg_len_);
         const auto arg_len = predicted(header.arg_len, usual_arg_len_);
         auto result_len = kUnset;  // a handler that dies before it stores the length is found out
         count(counters_.dispatched);
@@ -260,7 +247,6 @@ private:
 
     std::vector<Function> table_;
     std::size_t n_functions_ = 0;
-    std::uint32_t usual_arg_len_ = 0;
     std::uint32_t usual_arg_len_ = 0;
     Counters counters_;
     const Session* client_ = nullptr;
