@@ -1,0 +1,115 @@
+"""Parities and look-ups on a GPU; `kernels.decoding` says what each function takes and returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cudaq_target.kernels.gpu import device
+from cudaq_target.kernels.gpu.layout import planes_to_shots, transpose_bits
+from cudaq_target.kernels.packed import word_count
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[np.uint64]
+    Numbers = NDArray[np.int64]
+
+# Of tile.cuh: words of shared memory per word of a row, as rows and as planes.
+_TILE_SHOTS = 512
+_ROW_PITCH, _PLANE_WORDS = 516, 64 * 9
+_MOST_SHARED_BYTES = 100 << 10  # two blocks per multiprocessor, from compute capability 8.0 on
+
+
+def check_lists(masks: Words, n_bits: int) -> tuple[Numbers, Numbers]:
+    """Write checks as lists of qubits.
+
+    Args:
+        masks: Packed rows on the host, shape (n_checks, ceil(n_bits / 64)).
+        n_bits: Qubits.
+
+    Returns:
+        First place of each check's qubits, with the end of the last, shape (n_checks + 1,); and the
+        qubits, ascending within a check.
+    """
+    as_bytes = masks.astype("<u8", copy=False).view(np.uint8)
+    members = np.unpackbits(as_bytes, axis=1, count=n_bits, bitorder="little")
+    checks, qubits = np.nonzero(members)
+    starts = np.searchsorted(checks, np.arange(len(masks) + 1))
+    return starts.astype(np.int64), qubits.astype(np.int64)
+
+
+def parity_rows(shots: Words, n_bits: int, masks: Words) -> Words:
+    """Take the parities of shots under masks.
+
+    Args:
+        shots: Packed shots, shape (n_shots, ceil(n_bits / 64)).
+        n_bits: Bits per shot.
+        masks: The qubits of each check, packed, on the host, shape (n_checks, ceil(n_bits / 64)).
+
+    Returns:
+        Packed parities, bit c for check c, shape (n_shots, ceil(n_checks / 64)).
+    """
+    starts, qubits = check_lists(masks, n_bits)
+    return _parity_rows(shots, n_bits, starts, qubits)
+
+
+@device.lands_at_home
+def _parity_rows(shots: Words, n_bits: int, starts: Numbers, qubits: Numbers) -> Words:
+    n_shots, n_words = shots.shape
+    n_checks = len(starts) - 1
+    n_out = word_count(n_checks)
+    n_row_words = _ROW_PITCH * max(n_words, n_out)
+    shared_bytes = 8 * (n_row_words + _PLANE_WORDS * (n_words + n_out))
+    if shared_bytes > _MOST_SHARED_BYTES:
+        planes = transpose_bits(shots, n_bits)
+        sums = _parity_planes(planes, starts, qubits)
+        return planes_to_shots(sums, n_shots)
+    out: Words = device.arrays().empty((n_shots, n_out), dtype=np.uint64)
+    n_tiles = -(-n_shots // _TILE_SHOTS)
+    arguments = (shots, n_shots, n_words, starts, qubits, n_checks, n_out, out)
+    n_blocks = device.blocks_for(n_tiles * device.N_THREADS)
+    device.launch("decoding", "parity_rows", n_blocks, arguments, shared_bytes=shared_bytes)
+    return out
+
+
+def parity_planes(planes: Words, n_bits: int, masks: Words) -> Words:
+    """Take the parities of shots under masks, from planes to planes.
+
+    Args:
+        planes: Planes, shape (n_bits, n_groups).
+        n_bits: Bits per shot.
+        masks: The qubits of each check, packed, on the host, shape (n_checks, ceil(n_bits / 64)).
+
+    Returns:
+        A plane per check, shape (n_checks, n_groups).
+    """
+    starts, qubits = check_lists(masks, n_bits)
+    return _parity_planes(planes, starts, qubits)
+
+
+@device.lands_at_home
+def _parity_planes(planes: Words, starts: Numbers, qubits: Numbers) -> Words:
+    n_groups = planes.shape[1]
+    n_checks = len(starts) - 1
+    sums: Words = device.arrays().empty((n_checks, n_groups), dtype=np.uint64)
+    n_blocks = device.blocks_for(-(-n_groups // 32) * device.N_THREADS)
+    arguments = (planes, n_groups, starts, qubits, n_checks, sums)
+    device.launch("decoding", "parity_planes", n_blocks, arguments)
+    return sums
+
+
+@device.lands_at_home
+def look_up(syndromes: Words, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Look the correction of each syndrome up.
+
+    Args:
+        syndromes: Packed, of up to 64 bits, shape (n_shots, 1).
+        table: Corrections by syndrome, shape (2^n_bits, n_bytes).
+
+    Returns:
+        Corrections, shape (n_shots, n_bytes).
+    """
+    corrections: NDArray[np.uint8] = table.take(syndromes[:, 0].astype(np.int64), axis=0)
+    return corrections
