@@ -65,7 +65,7 @@ class ClientSecurity:
     server_public: str
 
 
-def make_keys(directory: Path, name: str) -> tuple[Path, Path]:
+def make_keys(directory: Path | str, name: str) -> tuple[Path, Path]:
     """Make a key pair; nothing that exists is overwritten.
 
     Args:
@@ -81,6 +81,7 @@ def make_keys(directory: Path, name: str) -> tuple[Path, Path]:
     import zmq  # noqa: PLC0415 - only key pairs and ZeroMQ links need it
 
     public, secret = (key.decode() for key in zmq.curve_keypair())
+    directory = Path(directory)
     paths = directory / f"{name}.key", directory / f"{name}.key_secret"
     if not _NAME.fullmatch(name):
         raise KeyFileError(str(paths[0]), f"{name!r} is no name of a key", "Use letters and digits")
@@ -98,12 +99,13 @@ def make_keys(directory: Path, name: str) -> tuple[Path, Path]:
     return paths
 
 
-def load_keys(path: Path) -> KeyPair:
+def load_keys(path: Path | str) -> KeyPair:
     """Read a secret file.
 
     Raises:
         KeyFileError: It is unreadable, malformed, or readable by others.
     """
+    path = Path(path)
     found = _keys_in(path)
     if "secret" not in found:
         raise KeyFileError(str(path), "it holds no secret key", "Give the .key_secret file")
@@ -114,16 +116,16 @@ def load_keys(path: Path) -> KeyPair:
     return KeyPair(found["public"], found["secret"])
 
 
-def load_public_key(path: Path) -> str:
+def load_public_key(path: Path | str) -> str:
     """Read the public key of a public or secret file.
 
     Raises:
         KeyFileError: It is unreadable or malformed.
     """
-    return _keys_in(path)["public"]
+    return _keys_in(Path(path))["public"]
 
 
-def server_security(secret: Path, clients: Iterable[Path]) -> ServerSecurity:
+def server_security(secret: Path | str, clients: Iterable[Path | str]) -> ServerSecurity:
     """Read what a server needs.
 
     Args:
@@ -136,7 +138,7 @@ def server_security(secret: Path, clients: Iterable[Path]) -> ServerSecurity:
     return ServerSecurity(load_keys(secret), frozenset(map(load_public_key, clients)))
 
 
-def client_security(secret: Path, server: Path) -> ClientSecurity:
+def client_security(secret: Path | str, server: Path | str) -> ClientSecurity:
     """Read what a client needs: its own secret file, and the server's public one.
 
     Raises:

@@ -11,6 +11,7 @@ import zmq.auth
 from cudaq_target.coupler.endpoint import parse_endpoint
 from cudaq_target.coupler.link_errors import InsecureEndpointError, KeyFileError
 from cudaq_target.coupler.security import (
+    ClientSecurity,
     ServerSecurity,
     check_bind,
     client_security,
@@ -136,3 +137,12 @@ def test_the_directory_of_a_socket_is_private(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InsecureEndpointError, match="cannot be used"):
         check_bind(parse_endpoint(f"ipc://{tmp_path}/file/qpu"), None)
+
+
+def test_paths_may_be_text(tmp_path):
+    public, secret = make_keys(str(tmp_path), "text")
+    pair = load_keys(str(secret))
+    assert server_security(str(secret), [str(public)]) == ServerSecurity(
+        pair, frozenset({pair.public})
+    )
+    assert client_security(str(secret), str(public)) == ClientSecurity(pair, pair.public)
