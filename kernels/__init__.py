@@ -15,12 +15,44 @@ if TYPE_CHECKING:
         KernelError,
         KernelInputError,
     )
+    from cudaq_target.kernels.layout import (
+        concatenate_shots,
+        marginal_bits,
+        outcome_words,
+        pack_bits,
+        planes_to_shots,
+        post_select,
+        select_shots,
+        transpose_bits,
+        unpack_bits,
+    )
+    from cudaq_target.kernels.moments import RunningMoments
+    from cudaq_target.kernels.statistics import (
+        histogram,
+        marginal_histogram,
+        occupation,
+        pair_correlations,
+    )
 
 __all__ = [
     "Backend",
     "BackendUnavailableError",
     "KernelError",
     "KernelInputError",
+    "RunningMoments",
+    "concatenate_shots",
+    "histogram",
+    "marginal_bits",
+    "marginal_histogram",
+    "occupation",
+    "outcome_words",
+    "pack_bits",
+    "pair_correlations",
+    "planes_to_shots",
+    "post_select",
+    "select_shots",
+    "transpose_bits",
+    "unpack_bits",
 ]
 
 # One line per public name, sorted; the same names stand above, once for type checkers and once in
@@ -30,6 +62,20 @@ _MODULES = {
     "BackendUnavailableError": "errors",
     "KernelError": "errors",
     "KernelInputError": "errors",
+    "RunningMoments": "moments",
+    "concatenate_shots": "layout",
+    "histogram": "statistics",
+    "marginal_bits": "layout",
+    "marginal_histogram": "statistics",
+    "occupation": "statistics",
+    "outcome_words": "layout",
+    "pack_bits": "layout",
+    "pair_correlations": "statistics",
+    "planes_to_shots": "layout",
+    "post_select": "layout",
+    "select_shots": "layout",
+    "transpose_bits": "layout",
+    "unpack_bits": "layout",
 }
 
 
