@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from cudaq_target.coupler.server import Server, serve
     from cudaq_target.coupler.shm import Dispatcher as NativeDispatcher
     from cudaq_target.coupler.shm import FrameReader, FrameSegment, FrameWriter
+    from cudaq_target.coupler.shot_bulk import BulkPublisher, BulkSink
     from cudaq_target.coupler.shot_link import ShotPublisher, ShotSink
     from cudaq_target.coupler.shot_receiver import ShotReceiver
     from cudaq_target.coupler.shot_sender import FullPolicy, ShotSender
@@ -72,6 +73,8 @@ __all__ = [
     "PENDING",
     "RPC_INCREMENT",
     "Answer",
+    "BulkPublisher",
+    "BulkSink",
     "Call",
     "ClientSecurity",
     "ControlClient",
@@ -142,6 +145,8 @@ _MODULES = {
     "PENDING": "dispatch",
     "RPC_INCREMENT": "dispatch",
     "Answer": "link",
+    "BulkPublisher": "shot_bulk",
+    "BulkSink": "shot_bulk",
     "Call": "dispatch",
     "ClientSecurity": "security",
     "ControlClient": "control_client",

@@ -17,8 +17,9 @@ import numpy as np
 
 from cudaq_target.coupler.dispatch import BAD_REQUEST, Call, Function, Reply
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
+from cudaq_target.coupler.errors import RemoteCallError
 from cudaq_target.coupler.frame import HEADER_BYTES, Status, function_id
-from cudaq_target.coupler.link import Missing
+from cudaq_target.coupler.link import Answer, Missing
 from cudaq_target.coupler.link_errors import (
     EndpointError,
     LinkError,
@@ -56,6 +57,10 @@ _LOG = logging.getLogger(__name__)
 _IDLE_S: Final = 0.02
 _PAUSE_S: Final = 0.001
 _MESSAGES: Final = {function_id(name): name for name in (SHOT_GAP, SHOT_END)}
+_REASONS: Final[dict[int, str]] = {
+    Status.INTERNAL_ERROR: "the consumer at the other end failed; its log says how",
+    Status.UNKNOWN_FUNCTION: "the server takes no bulk; serve the functions of a BulkSink",
+}
 # What a sender hands over at once; credits are looked at in between.
 _RUN_SHOTS: Final = 8192
 
@@ -76,7 +81,8 @@ class BulkSink:
 
         Args:
             consume: Called in the sink's thread with shots in the order of their stream; while it
-                works, senders are held up. The rows are its own.
+                works, senders are held up. The rows are its own. Where it raises, it is not given
+                that batch again; the sender is told, and may go on.
             endpoint: `ipc://path` or `tcp://host:port`, another one than the server's; port 0
                 takes a free one.
             security: As the server's.
@@ -100,7 +106,9 @@ class BulkSink:
         self._port = BulkPort(place, options or TransportOptions(), security)
         self._stop = threading.Event()
         self._failure: Exception | None = None
+        self._failed: set[int] = set()
         self.n_refused = 0
+        self.n_failures = 0
         self._thread = threading.Thread(target=self._run, name=f"bulk {self.endpoint}", daemon=True)
         self._thread.start()
 
@@ -123,7 +131,8 @@ class BulkSink:
 
     def counters(self) -> dict[str, int]:
         """Frames that came, numbers that were skipped, and what was dropped."""
-        return self._port.end.counters() | {"refused": self.n_refused}
+        counted = {"refused": self.n_refused, "consumer_failures": self.n_failures}
+        return self._port.end.counters() | counted
 
     def close(self) -> None:
         """Stop listening; what has not been received is not acknowledged.
@@ -179,8 +188,17 @@ class BulkSink:
                 return
             receiver.receive_batch(ShotBatch(session, first, n_qubits, rows))
         for batch in receiver.take():
-            self._consume(batch)
+            self._give(batch)
         self._credits[session] = receiver.credit().to_bytes()
+
+    def _give(self, batch: ShotBatch) -> None:
+        try:
+            self._consume(batch)
+        except Exception:  # noqa: BLE001 - foreign code: the sender is told, the stream goes on
+            if self.n_failures == 0:
+                _LOG.exception("a consumer of shots failed; further failures are counted only")
+            self.n_failures += 1
+            self._failed.add(batch.session)
 
     def _receiver_of(self, session: int, n_qubits: int) -> ShotReceiver | None:
         receiver = self._receivers.get(session)
@@ -207,7 +225,11 @@ class BulkSink:
         return Reply(Status.OK, len(text))
 
     def _on_credit(self, call: Call) -> Reply:
-        credit = self._credits.get(int.from_bytes(call.arguments[:8], "little"))
+        session = int.from_bytes(call.arguments[:8], "little")
+        credit = self._credits.get(session)
+        if session in self._failed:
+            self._failed.discard(session)
+            return Reply(Status.INTERNAL_ERROR)
         if credit is None:
             return Reply(Status.NOT_READY)
         call.result[:CREDIT_BYTES] = credit
@@ -277,6 +299,8 @@ class BulkPublisher:
 
         Raises:
             LinkError: The server is gone or does not answer. The shots are kept: `pump` again.
+            RemoteCallError: The server takes no bulk, or its consumer failed; what that was given
+                is not sent again.
         """
         try:
             if self._wire is None:
@@ -300,6 +324,7 @@ class BulkPublisher:
 
         Raises:
             LinkTimeoutError: Shots are left; `last_error` says what stood in the way.
+            RemoteCallError: As for `pump`.
         """
         until = time.monotonic() + timeout_s
         while not self._sender.is_done:
@@ -349,14 +374,14 @@ class BulkPublisher:
             raise outcome.error
         if outcome.status == Status.NOT_READY:  # another server, which knows nothing yet
             raise LinkLostError(str(self._link.endpoint), 0, "it does not know the stream")
+        _check(outcome)
         credit = Credit.from_bytes(outcome.result) if outcome.status == Status.OK else None
         return credit is not None and self._sender.on_credit(credit, time.monotonic_ns())
 
     def _greet(self) -> None:
         """Connect to a sink that may never have heard of this stream, and get a first credit."""
         answer = self._link.call(BULK_ENDPOINT, b"", self._timeout_s)
-        if answer.status != Status.OK:
-            raise LinkLostError(str(self._link.endpoint), 0, "it takes no bulk")
+        _check(answer)
         place = parse_endpoint(answer.result.decode(errors="replace"))
         if place.scheme is self._link.endpoint.scheme is Scheme.TCP:  # it may bind all addresses
             place = Endpoint(Scheme.TCP, self._link.endpoint.place, place.port)
@@ -390,3 +415,9 @@ class BulkPublisher:
         self._is_asking = False
         self.n_losses += 1
         self.last_error = error
+
+
+def _check(answer: Answer) -> None:
+    if answer.status not in {Status.OK, Status.BUSY, Status.CANCELLED, Status.NOT_READY}:
+        reason = _REASONS.get(answer.status, "")
+        raise RemoteCallError("the bulk of shots", answer.status, reason)
