@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from cudaq_target.coupler.decode_server import Decoder, DecodeServer
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import DecoderEndpointsError
-from cudaq_target.coupler.server import Server, serve
+from cudaq_target.coupler.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from cudaq_target.coupler.native_server import NativeServer
     from cudaq_target.coupler.security import ServerSecurity
+    from cudaq_target.coupler.server import Server
     from cudaq_target.coupler.transports.interface import TransportOptions
 
 DEFAULT_ENDPOINT = "udp://127.0.0.1:0"
@@ -54,7 +56,7 @@ class DecodeService:
         if not decoders or len(texts) not in {1, len(decoders)}:
             raise DecoderEndpointsError(len(texts), len(decoders))
         places = [parse_endpoint(one) if isinstance(one, str) else one for one in texts]
-        self._servers: list[Server] = []
+        self._servers: list[Server | NativeServer] = []
         try:
             for place in places:
                 server = serve(self._table.functions(), place, security=security, options=options)

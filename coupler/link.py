@@ -44,6 +44,7 @@ __all__ = ["Answer", "Link", "Missing", "connect", "open_wire"]
 
 # Deadlines and repeats are looked at this often while answers are awaited.
 _CHECK_NS: Final = 5_000_000
+_LOOK_S: Final = 0.02  # and so often while nothing comes
 _FOREVER_NS: Final = (1 << 63) - 1
 
 
@@ -263,16 +264,17 @@ class Link:
         Returns:
             An answer, or why there will be none; None where neither came in time.
         """
+        begin_ns = time.monotonic_ns() if timeout_s > 0.0 else 0
         if self._core is not None and not self._outcomes:
-            answer = self._core.collect(timeout_s)
+            answer = self._core.collect(min(timeout_s, _LOOK_S))
             if type(answer) is Answer:
                 return answer
         self._check_owner()
         if not self._outcomes:
-            until_ns = time.monotonic_ns() + int(1e9 * timeout_s)
-            self._step(timeout_s)
-            while not self._outcomes and time.monotonic_ns() < until_ns:
-                self._step((until_ns - time.monotonic_ns()) / 1e9)
+            until_ns = begin_ns + int(1e9 * timeout_s)
+            self._step(min(timeout_s, _LOOK_S))
+            while not self._outcomes and (left_ns := until_ns - time.monotonic_ns()) > 0:
+                self._step(min(left_ns / 1e9, _LOOK_S))
         return self._outcomes.popleft() if self._outcomes else None
 
     def caller(self, timeout_s: float = 1.0) -> Callable[[str, bytes], tuple[int, bytes]]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 MAX_STREAMS: Final = 32
 _PAUSE_S: Final = 0.002
-_REASONS: Final = {
+_REASONS: Final[dict[int, str]] = {
     Status.INTERNAL_ERROR: "the consumer at the other end failed; its log says how",
     Status.UNKNOWN_FUNCTION: "the server takes no shots; serve the functions of a ShotSink",
 }

@@ -134,6 +134,19 @@ def test_every_answer_is_counted(place):
         assert link.n_free == OPTIONS.n_slots
 
 
+def test_a_request_ends_at_its_own_deadline_however_long_collect_waits(place):
+    gate = Gate()
+    with (
+        serve([gate.function()], place, options=OPTIONS) as server,
+        connect(server.endpoint, options=OPTIONS) as link,
+    ):
+        sent = link.submit("gate", timeout_s=0.1)
+        outcome = link.collect(3600.0)
+        assert isinstance(outcome, Missing)
+        assert outcome.request_id == sent
+        gate.is_open.set()
+
+
 def test_row_29_a_server_that_stops_answers_everything_in_flight(place):
     def wait(_):
         return PENDING
@@ -243,7 +256,8 @@ def test_row_31_one_core_makes_progress(place):
 
 
 def test_a_server_that_breaks_says_why(tmp_path, monkeypatch):
-    server = serve(table(), endpoint_of("ipc", tmp_path), options=OPTIONS)
+    reference = Dispatcher(table(), slot_bytes=OPTIONS.slot_bytes)
+    server = serve(reference, endpoint_of("ipc", tmp_path), options=OPTIONS)
 
     def broken(*_):
         raise OSError("the network is gone")
