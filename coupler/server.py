@@ -267,8 +267,8 @@ def serve(
     Args:
         what: A function table, a dispatcher that nobody else uses, or a machine, which is then
             driven by a `control_client.ControlClient`. A table is served natively where that is
-            possible: on `shm`, where no function pends. `dispatch.Dispatcher` is the reference in
-            Python; the native one runs compiled functions without the interpreter.
+            possible: where no function pends, and not on `udp`. `dispatch.Dispatcher` is the
+            reference in Python; the native one runs compiled functions without the interpreter.
         endpoint: `shm://name`, `ipc://path`, `tcp://host:port` or `udp://host:port`; port 0
             takes a free one.
         security: Keys and allow-list; required where other machines can connect.
@@ -286,23 +286,15 @@ def serve(
 
         if isinstance(what, Native):
             return _serve_native(what, place, chosen, security)
-    if isinstance(what, Iterable) and place.scheme is Scheme.SHM:
+    # Datagrams get lost and overtake each other: the reference remembers more of them in less room.
+    if isinstance(what, Iterable) and place.scheme is not Scheme.UDP:
         what = tuple(what)
         if not any(function.may_pend for function in what):
-            return _serve_table(what, place, chosen, security)
+            from cudaq_target.coupler.native_server import python_table  # noqa: PLC0415 - compiled
+
+            table = python_table(what, window=chosen.n_slots)
+            return _serve_native(table, place, chosen, security, drains=False)
     return Server(_dispatcher(what, chosen), _port(place, chosen, security), chosen.n_slots)
-
-
-def _serve_table(
-    functions: tuple[Function, ...],
-    place: Endpoint,
-    options: TransportOptions,
-    security: ServerSecurity | None,
-) -> NativeServer:
-    from cudaq_target.coupler.native_server import NativeServer, python_table  # noqa: PLC0415
-
-    check_bind(place, security)
-    return NativeServer(python_table(functions), place, options, drains=False)
 
 
 def _serve_native(
@@ -310,14 +302,16 @@ def _serve_native(
     place: Endpoint,
     options: TransportOptions,
     security: ServerSecurity | None,
+    *,
+    drains: bool = True,
 ) -> Server | NativeServer:
     from cudaq_target.coupler.native_server import NativeServer, NativeTable  # noqa: PLC0415
 
     if place.scheme is Scheme.SHM:
         check_bind(place, security)
-        return NativeServer(dispatcher, place, options)
+        return NativeServer(dispatcher, place, options, drains=drains)
     if place.scheme is not Scheme.UDP:
-        return _serve_zeromq(dispatcher, place, options, security)
+        return _serve_zeromq(dispatcher, place, options, security, drains=drains)
     table = NativeTable(dispatcher, options.slot_bytes)
     return Server(table, _port(place, options, security), options.n_slots)
 
@@ -327,6 +321,8 @@ def _serve_zeromq(
     place: Endpoint,
     options: TransportOptions,
     security: ServerSecurity | None,
+    *,
+    drains: bool,
 ) -> Server:
     from cudaq_target.coupler.native_server import NativeTable  # noqa: PLC0415 - compiled
     from cudaq_target.coupler.transports.zeromq import ZmqPort  # noqa: PLC0415 - one transport
@@ -341,7 +337,7 @@ def _serve_zeromq(
         raise
     if service is None:
         return Server(NativeTable(dispatcher, options.slot_bytes), port, options.n_slots)
-    return ZmqServer(dispatcher, port, service, options)
+    return ZmqServer(dispatcher, port, service, options, drains=drains)
 
 
 def _dispatcher(

@@ -39,6 +39,8 @@ class ZmqServer(Server):
         port: ZmqPort,
         service: Service,
         options: TransportOptions,
+        *,
+        drains: bool = True,
     ) -> None:
         """Start the thread.
 
@@ -47,7 +49,9 @@ class ZmqServer(Server):
             port: Bound; closed by `close`.
             service: Of `port` and `dispatcher`.
             options: Those of `port`.
+            drains: Whether `close` answers what arrived by its functions, or with CANCELLED.
         """
+        self._drains = drains
         self._service = service
         self._drain_s = options.drain_ms / 1000
         super().__init__(NativeTable(dispatcher, options.slot_bytes), port, options.n_slots)
@@ -66,7 +70,7 @@ class ZmqServer(Server):
     def _cancel(self) -> None:
         with suppress(InterruptedError):
             self._port.tend()
-        self._service.finish(drain=True, drain_s=self._drain_s)
+        self._service.finish(drain=self._drains, drain_s=self._drain_s)
 
     def _end(self, timeout_s: float | None = None) -> bool:
         self._service.stop()
