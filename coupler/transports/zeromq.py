@@ -55,10 +55,12 @@ _RETRY_S: Final = 0.001
 
 
 def _dealer_end(
-    socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], options: TransportOptions
+    library: Library | None,
+    socket: zmq.Socket[bytes],
+    monitor: zmq.Socket[bytes],
+    options: TransportOptions,
 ) -> tuple[DealerEnd, LinkCore | None]:
     """What moves frames, and what needs one call for a request and its answer."""
-    library = library_for(options)
     if library is None:
         return PythonDealer(socket), None
     from cudaq_target.coupler._zmq import Dealer  # noqa: PLC0415 - compiled
@@ -98,11 +100,13 @@ class ZmqWire:
         Raises:
             LinkTimeoutError: No server came within `timeout_s`.
             LinkRefusedError: The server refused the keys.
+            EndpointError: `options.zeromq` is unknown.
         """
         self.endpoint = endpoint
         self.slot_bytes = options.slot_bytes
         self._counters = TransportCounters()
         self._is_connected = False
+        library = library_for(options)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         set_client(self._socket, options)
@@ -114,7 +118,7 @@ class ZmqWire:
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | FAILED_HANDSHAKE
         )
-        self._end, self.core = _dealer_end(self._socket, self._monitor, options)
+        self._end, self.core = _dealer_end(library, self._socket, self._monitor, options)
         try:
             self._socket.connect(text_for_zmq(endpoint))
             self._await_server(timeout_s)
@@ -217,6 +221,7 @@ class ZmqPort:
         self._drain_ms = options.drain_ms
         self._waiting: deque[tuple[bytes, bytes]] = deque()
         self._max_waiting = 4 * options.n_slots
+        self._library = library_for(options)
         self._context = zmq.Context()
         self._zap = None if security is None else AllowList(self._context, security.allowed)
         self._socket = self._context.socket(zmq.ROUTER)
@@ -228,7 +233,6 @@ class ZmqPort:
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | FAILED_HANDSHAKE
         )
-        self._library = library_for(options)
         self._end = _router_end(self._socket, self._library)
         try:
             self.endpoint = bind(self._socket, endpoint)

@@ -193,12 +193,12 @@ class BulkWire:
         """
         self.endpoint = endpoint
         self.max_frame_bytes = options.slot_bytes
+        library = library_for(options)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
         set_client(self._socket, options)
         if security is not None:
             show_keys(self._socket, options, security)
-        library = library_for(options)
         self.end: PushEnd
         if library is None:
             self.end = PythonPush(self._socket, options.slot_bytes)
@@ -241,13 +241,13 @@ class BulkPort:
             EndpointError: The place does not exist on this machine.
         """
         check_bind(endpoint, security)
+        library = library_for(options)
         self._context = zmq.Context()
         self._zap = None if security is None else AllowList(self._context, security.allowed)
         self._socket = self._context.socket(zmq.PULL)
         set_common(self._socket, options)
         if security is not None:
             demand_keys(self._socket, options, security)
-        library = library_for(options)
         self.end: PullEnd
         if library is None:
             self.end = PythonPull(self._socket, options.slot_bytes)
