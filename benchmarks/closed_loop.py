@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,6 @@ class Effort:
         native: Round trips of one where both ends are native.
         fast: From Python through shared memory.
         sockets: Through sockets.
-        paced: Requests of an open loop per second of its plan.
     """
 
     blocks: int
@@ -55,6 +54,10 @@ class Effort:
         slow = 0.3 if spec.transport == "zenoh" else 1.0
         wanted = self.fast * fast if spec.is_fast else self.sockets * sockets * slow
         return max(10, int(wanted))
+
+    def shorter(self, times: int) -> Effort:
+        """The same with fewer round trips through sockets."""
+        return replace(self, sockets=max(10, self.sockets // times))
 
     def native_rounds(self, n_bytes: int) -> int:
         return max(10, int(self.native * _SHARES[n_bytes][0]))

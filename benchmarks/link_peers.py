@@ -150,16 +150,24 @@ def wait_until_matched(publisher: Any) -> None:  # noqa: ANN401 - typed where ze
     time.sleep(_SETTLE_S)  # the other direction is declared by then
 
 
+def zenoh_publisher(session: Any, key: str, *, express: bool) -> Any:  # noqa: ANN401
+    """A publisher that waits where its queue is full; by default it drops what does not fit."""
+    import zenoh  # noqa: PLC0415 - this contender alone
+
+    block = zenoh.CongestionControl.BLOCK
+    return session.declare_publisher(key, express=express, congestion_control=block)
+
+
 def serve_zenoh(address: str, _: int) -> Close:
     session = zenoh_session(address, "listen")
-    back = session.declare_publisher("rtt/back", express=True)
+    back = zenoh_publisher(session, "rtt/back", express=True)
     session.declare_subscriber("rtt/forth", lambda sample: back.put(sample.payload))
     return session.close
 
 
 def call_zenoh(address: str, _: int) -> tuple[Echo, Close]:
     session = zenoh_session(address, "connect")
-    forth = session.declare_publisher("rtt/forth", express=True)
+    forth = zenoh_publisher(session, "rtt/forth", express=True)
     back = session.declare_subscriber("rtt/back")
     try:
         wait_until_matched(forth)

@@ -21,6 +21,7 @@ from benchmarks.link_peers import (
     bytes_type,
     iceoryx2_builder,
     wait_until_matched,
+    zenoh_publisher,
     zenoh_session,
 )
 from benchmarks.report import ROOT
@@ -123,11 +124,8 @@ def receive_zenoh(address: str, _: int) -> tuple[Receive, Close]:
 
 
 def send_zenoh(address: str, _: int) -> tuple[Send, Close]:
-    import zenoh  # noqa: PLC0415 - this contender alone
-
     session = zenoh_session(address, "connect")
-    block = zenoh.CongestionControl.BLOCK
-    publisher = session.declare_publisher("one-way", congestion_control=block)
+    publisher = zenoh_publisher(session, "one-way", express=False)
     try:
         wait_until_matched(publisher)
     except PeerError:

@@ -227,7 +227,7 @@ def socket_rows(n_bytes: int, effort: Effort, book: Book) -> list[Row]:
 def curve_rows(n_bytes: int, effort: Effort, book: Book) -> list[Row]:
     """What encryption costs."""
     plain, curve = Spec("tcp", n_bytes), Spec("tcp", n_bytes, is_encrypted=True)
-    found = against([curve, plain], effort)
+    found = against([curve, plain], effort.shorter(3))
     _file(found, book, only=curve)
     title = f"ZeroMQ RPC from Python, tcp loopback, CURVE on, {n_bytes} B"
     ours, peer = found.samples[curve], found.samples[plain]
@@ -264,7 +264,8 @@ def mode_cases(effort: Effort, book: Book) -> None:
     specs = [
         Spec(transport, handler=handler) for transport in OURS for handler in ("forward", "python")
     ]
-    _file(against([one for one in specs if one != Spec("ipc", handler="python")], effort), book)
+    specs.remove(Spec("ipc", handler="python"))  # measured beside pyzmq
+    _file(against(specs, effort.shorter(5)), book)
 
 
 def wait_cases(effort: Effort, book: Book) -> None:
@@ -289,7 +290,7 @@ def pinned_cases(effort: Effort, book: Book) -> None:
         FLOOR: (native_block(n_bytes, None, client, server), n_rounds),
         SLOTS: (native_block(n_bytes, "busy", client, server), n_rounds),
     }
-    found = against(specs, effort, more, client_core=client)
+    found = against(specs, effort.shorter(2), more, client_core=client)
     pinning = f"cores {client} and {server}"
     for name in more:
         book.add(Case(name, "shm", n_bytes, "busy", pinning), found.samples[name])

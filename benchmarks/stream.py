@@ -1,14 +1,16 @@
 """Shot frames from a controller to a host, two processes, over each transport.
 
 Run it with `python -m benchmarks.run stream [--quick] [--frames N] [--json] [--output FILE]`. Every
-shot travels in a frame of its own, through the library's shot stream; each is compared with what
-was sent, and delivered + reported missing = sent must hold.
+shot travels in a frame of its own, through the library's shot streams; each is compared with what
+was sent, and delivered + reported missing = sent must hold. ZeroMQ carries them in bulk; a tenth
+of them also goes as calls, each with its answer, as over shared memory and UDP.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,9 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.latency import rounded
-from benchmarks.link_spec import OURS
+from benchmarks.one_way_ends import one_way
 from benchmarks.report import ROOT, Measurement, Row, progress
 from benchmarks.stream_ends import to_json
+from cudaq_target.coupler.frame import HEADER_BYTES
+from cudaq_target.coupler.payload import BATCH_HEADER_BYTES
 from cudaq_target.coupler.transports.interface import TransportOptions
 
 if TYPE_CHECKING:
@@ -28,6 +32,16 @@ if TYPE_CHECKING:
 
 FRAMES, QUICK_FRAMES = 10_000_000, 100_000
 OPTIONS = TransportOptions(slot_bytes=512, n_slots=256)
+# Transport and way of each stream, and what share of the frames it carries.
+WAYS = {
+    ("shm", "link"): 1,
+    ("ipc", "bulk"): 1,
+    ("tcp", "bulk"): 1,
+    ("udp", "link"): 1,
+    ("ipc", "link"): 10,
+    ("tcp", "link"): 10,
+}
+FRAME_BYTES = HEADER_BYTES + BATCH_HEADER_BYTES + 8  # one shot of 64 qubits
 _MIB = 2**20
 _RATE_FLOOR = 2_000  # slower than this a run is given up (frames/s)
 
@@ -44,26 +58,45 @@ def measured(quick: bool = False, frames: int | None = None) -> Measurement:
         frames: How many over each transport; None for 10^7, or 10^5 of the quick form.
     """
     n_frames = frames or (QUICK_FRAMES if quick else FRAMES)
+    peer_rate = pyzmq_rate(20_000 if quick else 200_000)
     records = []
-    for transport in OURS:
-        progress(f"{n_frames} shot frames over {transport}")
-        records.append(stream(transport, n_frames))
+    for (transport, way), share in WAYS.items():
+        n_shots = max(1, n_frames // share)
+        progress(f"{n_shots} shot frames over {transport}, {way}")
+        records.append(stream(transport, n_shots, way))
     return Measurement(
-        tuple(row for record in records for row in rows_of(record)), {"transports": records}
+        tuple(row for record in records for row in rows_of(record, peer_rate)),
+        {"transports": records},
     )
 
 
-def rows_of(record: dict[str, Any]) -> tuple[Row, Row]:
-    """The rate, and whether every shot is accounted for and right."""
-    transport, n_lost = record["transport"], record["unaccounted"] + record["wrong"]
+def pyzmq_rate(n_frames: int, repeats: int = 3) -> float:
+    """Frames of the same length per second through bare PUSH and PULL from Python, the median."""
+    progress("the same frames through bare pyzmq PUSH/PULL")
+    with one_way("pyzmq", FRAME_BYTES) as end:
+        return statistics.median(n_frames / end.run(n_frames)[0] for _ in range(repeats + 1))
+
+
+def rows_of(record: dict[str, Any], peer_rate: float | None = None) -> tuple[Row, Row]:
+    """The rate, and whether every shot is accounted for and right.
+
+    Args:
+        record: From `stream`.
+        peer_rate: Of pyzmq (frames/s), for what goes in bulk over a Unix socket, as it did.
+    """
+    has_peer = peer_rate is not None and (record["transport"], record["way"]) == ("ipc", "bulk")
+    peer = f"bare pyzmq PUSH/PULL, {FRAME_BYTES} B: {peer_rate:.4g} frames/s" if has_peer else None
+    ratio = record["frames_per_s"] / peer_rate if peer_rate is not None and has_peer else None
+    name = f"{record['transport']}, {record['way']}, {record['frames']} sent"
+    n_lost = record["unaccounted"] + record["wrong"]
     note = (
         f"{record['sent']} sent, {record['delivered']} delivered, {record['missing']} reported "
         f"missing, {record['duplicates']} duplicates, {record['retries']} retries."
     )
     return (
-        Row(f"shot frames, {transport}", record["frames_per_s"], "frames/s", note=note),
+        Row(f"shot frames over {name}", record["frames_per_s"], "frames/s", peer, ratio, note=note),
         Row(
-            f"shots neither delivered nor reported missing, or wrong, {transport}",
+            f"shots neither delivered nor reported missing, or wrong, {name}",
             n_lost,
             "shots",
             reach="<= 0",
@@ -74,21 +107,22 @@ def rows_of(record: dict[str, Any]) -> tuple[Row, Row]:
     )
 
 
-def stream(transport: str, n_frames: int) -> dict[str, Any]:
+def stream(transport: str, n_frames: int, way: str = "link") -> dict[str, Any]:
     """Run both ends.
 
     Args:
-        transport: One of `OURS`.
+        transport: "shm", "ipc", "tcp" or "udp".
         n_frames: Shots, one per frame.
+        way: "link", or "bulk" over ZeroMQ.
 
     Raises:
         StreamError: An end failed.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stream-"))
-        host = stack.enter_context(_end("host", _address(transport, folder)))
+        host = stack.enter_context(_end("host", way, _address(transport, folder)))
         address = _line(host)["address"]
-        sender = stack.enter_context(_end("controller", address, str(n_frames)))
+        sender = stack.enter_context(_end("controller", way, address, str(n_frames)))
         limit_s = 60.0 + n_frames / _RATE_FLOOR
         try:
             said, complaint = sender.communicate(timeout=limit_s)
@@ -100,17 +134,15 @@ def stream(transport: str, n_frames: int) -> dict[str, Any]:
         assert host.stdin is not None
         host.stdin.write("\n")
         host.stdin.flush()
-        return _record(transport, n_frames, json.loads(said), _line(host))
+        where = {"transport": transport, "way": way, "frames": n_frames}
+        return _record(where, json.loads(said), _line(host))
 
 
-def _record(
-    transport: str, n_frames: int, sent: dict[str, Any], got: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "transport": transport,
-        "frames": n_frames,
-        "seconds": rounded(got["seconds"]),
-        "frames_per_s": rounded((n_frames - 1) / got["seconds"]) if got["seconds"] else None,
+def _record(where: dict[str, Any], sent: dict[str, Any], got: dict[str, Any]) -> dict[str, Any]:
+    taken_s = 1e-9 * (got["last_ns"] - sent["start_ns"])  # one clock for all of a machine
+    return where | {
+        "seconds": rounded(taken_s),
+        "frames_per_s": rounded(where["frames"] / taken_s) if taken_s > 0 else None,
         "sent": sent["sent"],
         "delivered": got["delivered"],
         "missing": got["missing"],
@@ -119,7 +151,7 @@ def _record(
         "wrong": got["wrong"],
         "retries": sent["retries"],
         "losses": sent["losses"],
-        "stalls": sent["counters"]["backpressure_stalls"],
+        "stalls": sent["stalls"],
         "controller_start_mib": rounded(sent["start_rss_bytes"] / _MIB),
         "controller_peak_mib": rounded(sent["peak_rss_bytes"] / _MIB),
         "host_end_mib": rounded(got["rss_bytes"] / _MIB),
@@ -128,9 +160,9 @@ def _record(
 
 
 @contextmanager
-def _end(role: str, address: str, *more: str) -> Iterator[subprocess.Popen[str]]:
+def _end(role: str, way: str, address: str, *more: str) -> Iterator[subprocess.Popen[str]]:
     """A process that is over when its block is: its input ends, and at last it is killed."""
-    command = [sys.executable, "-m", "benchmarks.stream_ends", role, address]
+    command = [sys.executable, "-m", "benchmarks.stream_ends", role, way, address]
     process = subprocess.Popen(
         [*command, to_json(OPTIONS), *more],
         cwd=ROOT,

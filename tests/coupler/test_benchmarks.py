@@ -271,9 +271,9 @@ def test_a_schedule_replays_everywhere_with_right_corrections(monkeypatch):
         assert counts.payload_errors == 0
 
 
-@pytest.mark.parametrize("transport", ["shm", "ipc", "udp"])
-def test_streams_account_for_every_shot(transport):
-    record = stream.stream(transport, 2000)
+@pytest.mark.parametrize(("transport", "way"), stream.WAYS)
+def test_streams_account_for_every_shot(transport, way):
+    record = stream.stream(transport, 2000, way)
     assert record["delivered"] + record["missing"] == record["sent"] == 2000
     assert (record["unaccounted"], record["wrong"]) == (0, 0)
     rate, identity = stream.rows_of(record)
