@@ -54,7 +54,8 @@ def test_docstring_examples(name: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_blocks(page: Path, tmp_path: Path) -> None:
     script = tmp_path / f"{page.stem}.py"
-    script.write_text(as_script(page.read_text()))
+    # Names in shared memory are the whole machine's; another run of this test may have them.
+    script.write_text(as_script(page.read_text()).replace("shm://", f"shm://{os.getpid()}-"))
     environment = os.environ | {"MPLBACKEND": "Agg"}
     done = subprocess.run(
         [sys.executable, str(script)],
