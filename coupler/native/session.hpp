@@ -36,7 +36,7 @@ public:
         id_ = next_id();
         in_place_.reset();
         n_kept_ = next_ = 0;
-        std::fill(state_.begin(), state_.end(), std::max_align_t{});
+        std::fill(state_.begin(), state_.end(), StateBlock{});
     }
 
     /// Of this client; no other client of this process has, or had, the same.
@@ -99,6 +99,11 @@ public:
     bool has_window() const noexcept { return !ids_.empty() || !in_place_.is_empty(); }
 
 private:
+    /// Bytes, and not a `std::max_align_t`, of which zeroing leaves the padding as it was.
+    struct alignas(std::max_align_t) StateBlock {
+        std::byte bytes[sizeof(std::max_align_t)];
+    };
+
     Session(std::uint32_t window, std::size_t frame_bytes, std::size_t state_bytes,
             AnswerWindow in_place)
         : id_(next_id()),
@@ -108,7 +113,7 @@ private:
           request_bytes_(window),
           response_bytes_(window),
           frames_(2 * window * frame_bytes),
-          state_((state_bytes + sizeof(std::max_align_t) - 1) / sizeof(std::max_align_t)) {}
+          state_((state_bytes + sizeof(StateBlock) - 1) / sizeof(StateBlock)) {}
 
     static std::uint64_t next_id() noexcept {
         static std::atomic<std::uint64_t> n_clients{0};
@@ -132,7 +137,7 @@ private:
     std::vector<std::size_t> request_bytes_;
     std::vector<std::size_t> response_bytes_;
     std::vector<std::byte> frames_;
-    std::vector<std::max_align_t> state_;
+    std::vector<StateBlock> state_;
 };
 
 }  // namespace cudaq_target
