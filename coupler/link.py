@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cudaq_target.coupler.closing import Closing
 from cudaq_target.coupler.counters import Counters
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import FrameTooLongError
@@ -32,7 +33,6 @@ from cudaq_target.coupler.transports.interface import TransportOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from typing_extensions import Buffer
 
@@ -72,7 +72,7 @@ class _Sent:
         self.sent_ns = 0
 
 
-class Link:
+class Link(Closing):
     """A session with a server; used by one thread of the process that made it."""
 
     def __init__(self, wire: Wire, n_slots: int) -> None:
@@ -295,17 +295,6 @@ class Link:
         if not self._is_closed and os.getpid() == self._pid:
             self._is_closed = True
             self._wire.close()
-
-    def __enter__(self) -> Link:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Link({str(self.endpoint)!r}, {self.n_in_flight} in flight)"

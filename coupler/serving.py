@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import atexit
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
-if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
+from cudaq_target.coupler.closing import Closing
 
+if TYPE_CHECKING:
     from cudaq_target.coupler.endpoint import Endpoint
 
 _LAST_WAIT_S: Final = 2.0
 
 
-class Serving(ABC):
+class Serving(Closing):
     """A server in a thread of this process, until it is closed; a context manager."""
 
     def __init__(self) -> None:
@@ -34,26 +33,11 @@ class Serving(ABC):
         """Whether it serves."""
 
     @abstractmethod
-    def close(self) -> None:
-        """Answer what waits, and stop."""
-
-    @abstractmethod
     def _end(self, timeout_s: float | None = None) -> bool:
         """Stop the thread and wait for it.
 
         False in a child of a fork, which has neither the thread nor a claim on what it serves.
         """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "running" if self.is_running else "closed"
