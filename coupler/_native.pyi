@@ -406,6 +406,10 @@ class SlotPort:
     def n_slots(self) -> int:
         """Number of slots."""
 
+    @property
+    def n_stale(self) -> int:
+        """Requests with the stamp of an earlier generation of their slot."""
+
     def close(self) -> None:
         """Give the role of the consumer back."""
 
@@ -531,12 +535,16 @@ class Dispatcher:
             RoleTakenError: Another dispatcher serves the ring.
         """
 
-    def stop(self, drain: bool = True) -> None:
+    def stop(self, drain: bool = True, timeout_s: float = 5.0) -> None:
         """
         Stop serving. Requests that wait are answered first.
 
         Args:
             drain: Whether by their functions; else with CANCELLED.
+            timeout_s: How long to wait for a function that runs (s).
+
+        Raises:
+            HandlerStuckError: A function has not returned; the ring is taken until it does, and `stop` may be called again.
         """
 
     def session(self, frame_bytes: int) -> Session:

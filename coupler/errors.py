@@ -292,6 +292,25 @@ class CallTimeoutError(CouplerError):
 
 
 @dataclass
+class HandlerStuckError(CouplerError):
+    """A server cannot stop: one of its functions does not return.
+
+    Attributes:
+        function: Its name.
+        timeout_s: How long was waited (s).
+    """
+
+    function: str
+    timeout_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"function {self.function!r} has not returned for {self.timeout_s:g} s, so that its "
+            f"server cannot stop; try again, or end the process"
+        )
+
+
+@dataclass
 class RecordingError(CouplerError):
     """A file cannot be used as a recording.
 

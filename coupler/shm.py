@@ -7,7 +7,7 @@ when the owner closes, and is reclaimed when the owner died.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cudaq_target.coupler._native import (
     Client,
@@ -19,9 +19,11 @@ from cudaq_target.coupler._native import (
     SlotRing,
 )
 from cudaq_target.coupler._ring import Consumer, Producer
+from cudaq_target.coupler.closing import Closing
+from cudaq_target.coupler.errors import RingFormatError
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -41,6 +43,8 @@ __all__ = [
 ]
 
 _SCHEME: Final = "shm://"
+_CLOSED: Final = "this end of the ring is closed"
+_Frame = TypeVar("_Frame")
 
 
 def segment_name(endpoint: str) -> str:
@@ -61,7 +65,7 @@ def segment_name(endpoint: str) -> str:
     return endpoint.removeprefix(_SCHEME)
 
 
-class _FrameEnd:
+class _FrameEnd(Closing):
     """One end of a frame ring, with its role."""
 
     _role: str
@@ -76,17 +80,6 @@ class _FrameEnd:
             self._segment.release(self._role)
             self._segment = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     @property
     def segment(self) -> FrameSegment:
         """The shared memory.
@@ -95,8 +88,7 @@ class _FrameEnd:
             ValueError: This end is closed.
         """
         if self._segment is None:
-            message = "this end of the ring is closed"
-            raise ValueError(message)
+            raise ValueError(_CLOSED)
         return self._segment
 
 
@@ -115,7 +107,8 @@ class FrameWriter(_FrameEnd):
             RoleTakenError: A live process writes already.
         """
         super().__init__(segment)
-        self._producer = Producer(segment.memory.data)
+        self._producer: Producer | None = Producer(segment.memory.data)
+        self._counts = dict.fromkeys(("sent", "busy", "backpressure_stalls"), 0)
 
     def push(self, frame: Buffer, *, timeout_s: float = 0.0) -> bool:
         """Copy one frame into the ring.
@@ -129,8 +122,24 @@ class FrameWriter(_FrameEnd):
 
         Raises:
             FrameTooLongError: The frame is longer than a slot.
+            ValueError: This end is closed.
         """
-        return self._producer.push(frame, timeout_s=timeout_s)
+        producer = self._open()
+        is_sent = producer.push(frame)
+        if not is_sent:
+            self._counts["backpressure_stalls"] += 1
+            is_sent = producer.push(frame, timeout_s=timeout_s)
+        self._counts["sent" if is_sent else "busy"] += 1
+        return is_sent
+
+    def counters(self) -> dict[str, int]:
+        """Frames sent, refused as the ring stayed full, and waits for room, by name."""
+        return self._counts.copy()
+
+    def close(self) -> None:
+        """Give the role back; the owner's name goes with its last reference."""
+        self._producer = None
+        super().close()
 
     @property
     def has_reader(self) -> bool:
@@ -139,8 +148,17 @@ class FrameWriter(_FrameEnd):
 
     @property
     def n_waiting(self) -> int:
-        """Frames written and not yet read."""
-        return self._producer.n_waiting
+        """Frames written and not yet read.
+
+        Raises:
+            ValueError: This end is closed.
+        """
+        return self._open().n_waiting
+
+    def _open(self) -> Producer:
+        if self._producer is None:
+            raise ValueError(_CLOSED)
+        return self._producer
 
 
 class FrameReader(_FrameEnd):
@@ -158,15 +176,22 @@ class FrameReader(_FrameEnd):
             RoleTakenError: A live process reads already.
         """
         super().__init__(segment)
-        self._consumer = Consumer(segment.memory.data)
+        self._consumer: Consumer | None = Consumer(segment.memory.data)
+        self._counts = dict.fromkeys(("received", "bad_frames"), 0)
 
     def pop(self, *, timeout_s: float = 0.0) -> bytes | None:
         """Copy the oldest frame out of the ring; None when none came.
 
         Args:
             timeout_s: How long to wait (s).
+
+        Raises:
+            RingFormatError: The writer stored an impossible length; the frame is dropped.
+            ValueError: This end is closed.
         """
-        return self._consumer.pop(timeout_s=timeout_s)
+        frame = self._counted(self._open().pop, timeout_s)
+        self._counts["received"] += frame is not None
+        return frame
 
     def peek(self, *, timeout_s: float = 0.0) -> NDArray[np.uint8] | None:
         """View the oldest frame in place, valid until `release`; None when none came.
@@ -176,12 +201,30 @@ class FrameReader(_FrameEnd):
 
         Returns:
             Read-only, shape (n_bytes,).
+
+        Raises:
+            RingFormatError: The writer stored an impossible length; the frame is dropped.
+            ValueError: This end is closed.
         """
-        return self._consumer.peek(timeout_s=timeout_s)
+        return self._counted(self._open().peek, timeout_s)
 
     def release(self) -> None:
-        """Give the slot of the oldest frame back to the writer."""
-        self._consumer.release()
+        """Give the slot of the oldest frame back to the writer.
+
+        Raises:
+            ValueError: No frame waits, or this end is closed.
+        """
+        self._open().release()
+        self._counts["received"] += 1
+
+    def counters(self) -> dict[str, int]:
+        """Frames received, and frames dropped for their impossible length, by name."""
+        return self._counts.copy()
+
+    def close(self) -> None:
+        """Give the role back; the owner's name goes with its last reference."""
+        self._consumer = None
+        super().close()
 
     @property
     def has_writer(self) -> bool:
@@ -190,5 +233,21 @@ class FrameReader(_FrameEnd):
 
     @property
     def n_waiting(self) -> int:
-        """Frames written and not yet read."""
-        return self._consumer.n_waiting
+        """Frames written and not yet read.
+
+        Raises:
+            ValueError: This end is closed.
+        """
+        return self._open().n_waiting
+
+    def _open(self) -> Consumer:
+        if self._consumer is None:
+            raise ValueError(_CLOSED)
+        return self._consumer
+
+    def _counted(self, take: Callable[..., _Frame], timeout_s: float) -> _Frame:
+        try:
+            return take(timeout_s=timeout_s)
+        except RingFormatError:
+            self._counts["bad_frames"] += 1
+            raise

@@ -82,8 +82,12 @@ public:
         if (bytes.bytes().size() > client_.ring().rx_stride()) {
             raise("FrameTooLongError", bytes.bytes().size(), client_.ring().rx_stride());
         }
-        if (!await([this] { return client_.has_room(); }, until_ns)) {
-            return false;
+        if (!client_.has_room()) {
+            client_.count_stall();
+            if (!await([this] { return client_.has_room(); }, until_ns)) {
+                client_.count_busy();
+                return false;
+            }
         }
         std::copy(bytes.bytes().begin(), bytes.bytes().end(),
                   client_.arguments().data() - kFrameHeaderBytes);
@@ -147,8 +151,10 @@ public:
         named["sent"] = c.sent;
         named["received"] = c.received;
         named["stale"] = c.stale;
+        named["unmatched"] = c.unmatched;
         named["bad_frames"] = c.bad_frames;
         named["late_results"] = c.late_results;
+        named["busy"] = c.busy;
         named["backpressure_stalls"] = c.backpressure_stalls;
         return named;
     }
@@ -260,6 +266,7 @@ private:
                 return client_.has_room();
             };
             if (!await(has_room, until_ns)) {
+                client_.count_busy();
                 return std::nullopt;
             }
         }

@@ -23,19 +23,33 @@ using Table = nb::ndarray<const std::uint8_t, nb::ndim<2>, nb::c_contig, nb::dev
 using State = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 inline constexpr std::uint32_t kMaxSyndromeBits = 24;
+/// How long a dispatcher that nobody stopped waits for its function before it is forgotten.
+inline constexpr std::int64_t kPatienceNs = 5'000'000'000;
 inline constexpr std::uint32_t kAnyLength = 0xFFFF'FFFF;
 
 /// A dispatcher with what its functions need to stay alive.
 class PyDispatcher {
 public:
     PyDispatcher(std::uint32_t window, std::size_t session_bytes, bool has_guard, bool is_in_place)
-        : dispatcher_(has_guard),
+        : dispatcher_(std::make_unique<Dispatcher>(has_guard)),
           window_(window),
           session_bytes_(session_bytes),
           is_in_place_(is_in_place) {}
     PyDispatcher(const PyDispatcher&) = delete;
     PyDispatcher& operator=(const PyDispatcher&) = delete;
-    ~PyDispatcher() { stop(false); }
+    ~PyDispatcher() {
+        if (!end(Service::Stop::kCancel, kPatienceNs)) {
+            // A function that never returns may still touch these; they stay for ever.
+            static_cast<void>(service_.release());
+            static_cast<void>(session_.release());
+            static_cast<void>(dispatcher_.release());
+            static_cast<void>(caller_.release());
+            static_cast<void>(new auto(std::move(python_)));
+            static_cast<void>(new auto(std::move(tables_)));
+            static_cast<void>(new auto(std::move(segment_)));
+            kept_.inc_ref();
+        }
+    }
 
     void add_builtin(const std::string& name, std::int64_t deadline_ns) {
         Function function;
@@ -96,7 +110,7 @@ public:
                     nb::object report) {
         check_idle();
         caller_ = std::make_unique<PythonCaller>(
-            dispatcher_, PythonTypes{std::move(call), std::move(header), std::move(reply),
+            *dispatcher_, PythonTypes{std::move(call), std::move(header), std::move(reply),
                                      std::move(session), std::move(report)});
     }
 
@@ -150,17 +164,16 @@ public:
         }
     }
 
-    void stop(bool drain) {
-        if (service_) {
-            const nb::gil_scoped_release unlocked;  // a handler may want the lock
-            service_->stop(drain ? Service::Stop::kDrain : Service::Stop::kCancel);
+    void stop(bool drain, double timeout_s) {
+        const auto patience_ns = timeout_s < 1e9 ? static_cast<std::int64_t>(timeout_s * 1e9) : kForever;
+        if (!end(drain ? Service::Stop::kDrain : Service::Stop::kCancel, patience_ns)) {
+            raise("HandlerStuckError", name_of(dispatcher_->running()), timeout_s);
         }
-        close();
     }
 
     std::unique_ptr<Session> session(std::size_t frame_bytes) {
         check_idle();
-        dispatcher_.prepare(frame_bytes);
+        dispatcher_->prepare(frame_bytes);
         return std::make_unique<Session>(window_, frame_bytes, session_bytes_);
     }
 
@@ -172,13 +185,13 @@ public:
             throw nb::value_error("response has room for fewer than 24 bytes");
         }
         const nb::gil_scoped_release unlocked;
-        return dispatcher_.handle(in.bytes(), out.writable(), session, is_exact);
+        return dispatcher_->handle(in.bytes(), out.writable(), session, is_exact);
     }
 
     nb::dict counters() const {
         nb::dict named;
         for (const auto& [name, field] : kCounterNames) {
-            named[name] = value_of(dispatcher_.counters(), field);
+            named[name] = value_of(dispatcher_->counters(), field);
         }
         return named;
     }
@@ -189,9 +202,9 @@ public:
     /// Lends the table to another loop, which calls it from one thread until `give_back`.
     Dispatcher& borrow(std::size_t frame_bytes) {
         check_idle();
-        dispatcher_.prepare(frame_bytes);
+        dispatcher_->prepare(frame_bytes);
         is_lent_ = true;
-        return dispatcher_;
+        return *dispatcher_;
     }
     void give_back() noexcept { is_lent_ = false; }
 
@@ -202,13 +215,31 @@ private:
         }
     }
 
+    /// False when a function has not returned in time; the ring is served on then.
+    bool end(Service::Stop how, std::int64_t patience_ns) noexcept {
+        if (service_) {
+            const nb::gil_scoped_release unlocked;  // a handler may want the lock
+            if (!service_->stop(how, patience_ns)) {
+                return false;
+            }
+        }
+        close();
+        return true;
+    }
+
+    std::string name_of(std::uint32_t id) const {
+        const auto known = std::ranges::find(names_, id, &std::pair<std::uint32_t, std::string>::first);
+        return known == names_.end() ? "?" : known->second;
+    }
+
     void add(const std::string& name, Function function) {
         check_idle();
         function.id = function_id(name);
-        if (!dispatcher_.add(function)) {
+        if (!dispatcher_->add(function)) {
             throw nb::value_error(
                 ("a function with the id of '" + name + "' is registered already").c_str());
         }
+        names_.emplace_back(function.id, name);
     }
 
     void open(const MappedSlotRing& mapped, const std::string& wait, std::size_t slot_bytes) {
@@ -218,13 +249,13 @@ private:
         const auto geometry = geometry_of(control);
         const auto frame_bytes = std::size_t{std::max(geometry.rx_stride_bytes,
                                                       geometry.tx_stride_bytes)};
-        dispatcher_.prepare(frame_bytes);
+        dispatcher_->prepare(frame_bytes);
         session_ = is_in_place_
                        ? std::make_unique<Session>(AnswerWindow(geometry.n_slots), session_bytes_)
                        : std::make_unique<Session>(window_, frame_bytes, session_bytes_);
         claim_or_raise(control.consumer, mapped.name, "consumer");
         segment_ = mapped.segment;
-        service_ = std::make_unique<Service>(SlotRing(segment_->memory(), geometry), dispatcher_,
+        service_ = std::make_unique<Service>(SlotRing(segment_->memory(), geometry), *dispatcher_,
                                              *session_, strategy,
                                              slot_bytes == 0 ? frame_bytes : slot_bytes);
     }
@@ -238,7 +269,8 @@ private:
         }
     }
 
-    Dispatcher dispatcher_;
+    std::unique_ptr<Dispatcher> dispatcher_;
+    std::vector<std::pair<std::uint32_t, std::string>> names_;
     std::uint32_t window_;
     std::size_t session_bytes_;
     bool is_in_place_;
@@ -343,9 +375,12 @@ inline void bind_dispatcher(nb::module_& module) {
              "    wait: \"busy\", \"yield\", \"adaptive\" or \"block\".\n"
              "    timeout_s: For how long (s). Ctrl-C ends it earlier.\n\n"
              "Raises:\n    RoleTakenError: Another dispatcher serves the ring.")
-        .def("stop", &PyDispatcher::stop, "drain"_a = true,
+        .def("stop", &PyDispatcher::stop, "drain"_a = true, "timeout_s"_a = 5.0,
              "Stop serving. Requests that wait are answered first.\n\n"
-             "Args:\n    drain: Whether by their functions; else with CANCELLED.")
+             "Args:\n    drain: Whether by their functions; else with CANCELLED.\n"
+             "    timeout_s: How long to wait for a function that runs (s).\n\n"
+             "Raises:\n    HandlerStuckError: A function has not returned; the ring is taken until "
+             "it does, and `stop` may be called again.")
         .def("session", &PyDispatcher::session, "frame_bytes"_a,
              "Memory for one client of a byte transport.\n\n"
              "Args:\n    frame_bytes: Longest request or answer (bytes).")

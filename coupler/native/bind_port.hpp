@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "bind_client.hpp"
+#include "slot_port.hpp"
 
 namespace cudaq_target::binding {
 
@@ -16,18 +16,8 @@ namespace cudaq_target::binding {
 class SlotPort {
 public:
     SlotPort(const MappedSlotRing& mapped, const std::string& wait)
-        : segment_(mapped.segment),
-          strategy_(wait_from(wait)),
-          ring_(mapped.segment->memory(), geometry_of(mapped.control())),
-          taken_(ring_.n_slots(), 0),
-          oldest_(0, ring_.n_slots()),
-          next_(0, ring_.n_slots()) {
-        claim_or_raise(mapped.control().consumer, mapped.name, "consumer");
-        const auto number =
-            std::atomic_ref(mapped.control().n_answered).load(std::memory_order_relaxed);
-        oldest_ = next_ = Cursor(number, ring_.n_slots());
-        wakes_ = best_wakes();
-        ring_.producer_bell().announce(wakes_);
+        : segment_(mapped.segment), strategy_(wait_from(wait)), server_(take_over(mapped)) {
+        server_.announce(best_wakes());
     }
     SlotPort(const SlotPort&) = delete;
     SlotPort& operator=(const SlotPort&) = delete;
@@ -44,48 +34,44 @@ public:
     nb::object receive_into(nb::handle buffer, std::int64_t timeout_ns) {
         check_open();
         const BytesLike target(buffer, PyBUF_WRITABLE);
-        if (target.bytes().size() < ring_.rx_stride()) {
+        const auto& ring = server_.ring();
+        if (target.bytes().size() < ring.rx_stride()) {
             throw nb::value_error("the buffer is shorter than a request slot");
         }
-        const auto has_request = [this] { return this->has_request(); };
+        const auto has_request = [this] { return server_.has_request(); };
         if (!has_request()) {
             const auto until_ns = deadline_after(timeout_ns);
             const nb::gil_scoped_release unlocked;
             if (strategy_ == Wait::kAdaptive) {
-                wait_until(has_request, Wait::kBusy, ring_.consumer_bell(),
+                wait_until(has_request, Wait::kBusy, ring.consumer_bell(),
                            std::min(until_ns, deadline_after(kPythonSpinNs)));
             }
-            wait_until(has_request, strategy_, ring_.consumer_bell(), until_ns);
+            wait_until(has_request, strategy_, ring.consumer_bell(), until_ns);
         }
         if (!has_request()) {
             return nb::none();
         }
-        const auto k = next_.slot();
-        const auto request = ring_.rx_slot(k);
+        const auto k = server_.take();
+        const auto request = ring.rx_slot(k);
         std::copy(request.begin(), request.end(), target.writable().begin());
-        taken_[k] = ring_.rx_flag(k).load(std::memory_order_relaxed);
-        next_.advance();
-        return nb::make_tuple(session_of(taken_[k]), k);
+        return nb::make_tuple(server_.session(k), k);
     }
 
     void answer(std::uint32_t k, nb::handle frame) {
         check_open();
         const BytesLike source(frame);
         const auto bytes = source.bytes();
-        if (k >= ring_.n_slots() || taken_[k] == 0) {
+        if (!server_.is_taken(k)) {
             throw nb::value_error("no request of this slot waits for an answer");
         }
-        if (bytes.size() < kFrameHeaderBytes || bytes.size() > ring_.tx_stride()) {
-            raise("FrameTooLongError", bytes.size(), ring_.tx_stride());
+        if (bytes.size() < kFrameHeaderBytes || bytes.size() > server_.ring().tx_stride()) {
+            raise("FrameTooLongError", bytes.size(), server_.ring().tx_stride());
         }
-        auto* slot = ring_.tx_slot(k).data();
-        constexpr std::size_t kMagicBytes = 4;
-        std::copy(bytes.begin() + kMagicBytes, bytes.end(), slot + kMagicBytes);
-        std::copy(bytes.begin(), bytes.begin() + kMagicBytes, slot);  // the magic last
-        publish(k);
+        server_.answer(k, bytes);
     }
 
-    std::uint32_t n_slots() const { return ring_.n_slots(); }
+    std::uint64_t n_stale() const { return server_.n_stale(); }
+    std::uint32_t n_slots() const { return server_.ring().n_slots(); }
 
 private:
     void check_open() const {
@@ -94,36 +80,14 @@ private:
         }
     }
 
-    bool has_request() const noexcept {
-        // Acquire: pairs with the release store in `SlotClient::publish`.
-        return taken_[next_.slot()] == 0 &&
-               ring_.rx_flag(next_.slot()).load(std::memory_order_acquire) != 0;
-    }
-
-    /// As `SlotServer::publish`, for a slot that need not be the oldest.
-    void publish(std::uint32_t k) noexcept {
-        const auto stamp = taken_[k];
-        taken_[k] = 0;
-        // Release: pairs with the acquire load in `SlotClient::has_answer`.
-        ring_.tx_flag(k).store(is_sentinel(stamp) ? 1 : stamp, std::memory_order_release);
-        while (oldest_.number() < next_.number() && taken_[oldest_.slot()] == 0) {
-            oldest_.advance();
-        }
-        // Before the rx flag, so that a new client that finds all flags 0 reads the final number.
-        std::atomic_ref(ring_.control().n_answered)
-            .store(oldest_.number(), std::memory_order_relaxed);
-        // Pairs with the acquire loads in `SlotClient::has_room` and `is_quiet`.
-        ring_.rx_flag(k).store(0, std::memory_order_release);
-        ring_.producer_bell().ring(wakes_);
+    static UnorderedServer take_over(const MappedSlotRing& mapped) {
+        claim_or_raise(mapped.control().consumer, mapped.name, "consumer");
+        return UnorderedServer(SlotRing(mapped.segment->memory(), geometry_of(mapped.control())));
     }
 
     std::shared_ptr<Segment> segment_;
     Wait strategy_;
-    SlotRing ring_;
-    Wakes wakes_ = Wakes::kFenced;
-    std::vector<Stamp> taken_;
-    Cursor oldest_;
-    Cursor next_;
+    UnorderedServer server_;
 };
 
 inline void bind_port(nb::module_& module) {
@@ -150,6 +114,8 @@ inline void bind_port(nb::module_& module) {
              "Raises:\n    FrameTooLongError: It does not fit into a slot.\n"
              "    ValueError: No request of this slot waits.")
         .def_prop_ro("n_slots", &SlotPort::n_slots, "Number of slots.")
+        .def_prop_ro("n_stale", &SlotPort::n_stale,
+                     "Requests with the stamp of an earlier generation of their slot.")
         .def("close", &SlotPort::close, "Give the role of the consumer back.");
 }
 

@@ -20,6 +20,7 @@ struct Counters {
     std::uint64_t handler_failures = 0;
     std::uint64_t duplicates = 0;
     std::uint64_t reused_ids = 0;
+    std::uint64_t stale = 0;
     std::uint64_t deadline_misses = 0;
     std::uint64_t late_results = 0;
     std::uint64_t cancelled = 0;
@@ -37,6 +38,7 @@ inline constexpr std::array kCounterNames{
     std::pair{"handler_failures", &Counters::handler_failures},
     std::pair{"duplicates", &Counters::duplicates},
     std::pair{"reused_ids", &Counters::reused_ids},
+    std::pair{"stale", &Counters::stale},
     std::pair{"deadline_misses", &Counters::deadline_misses},
     std::pair{"late_results", &Counters::late_results},
     std::pair{"cancelled", &Counters::cancelled},

@@ -114,6 +114,13 @@ public:
     }
 
     const Counters& counters() const noexcept { return counters_; }
+    /// A request with the stamp of an earlier generation of its slot; answered like any other.
+    void count_stale() noexcept { count(counters_.stale); }
+
+    /// The function that runs right now, 0 for none; for other threads.
+    std::uint32_t running() const noexcept {
+        return std::atomic_ref(const_cast<std::uint32_t&>(running_)).load(std::memory_order_relaxed);
+    }
 
     /// Whose request is being handled; only inside of a handler.
     const Session& client() const noexcept { return *client_; }
@@ -191,9 +198,12 @@ private:
         auto result_len = kUnset;  // a handler that dies before it stores the length is found out
         count(counters_.dispatched);
         client_ = &session;
+        std::atomic_ref(running_).store(function.id, std::memory_order_relaxed);
         const auto status = invoke(function, request.data() + kFrameHeaderBytes, target,
                                    arg_len, max_result, result_len, session);
-        if ((status < 0 && !function.may_refuse) || result_len > max_result || (target != out && !is_guard_intact(max_result)) ||
+        std::atomic_ref(running_).store(0, std::memory_order_relaxed);
+        if ((status < 0 && !function.may_refuse) || result_len > max_result ||
+            (target != out && !is_guard_intact(max_result)) ||
             (function.is_float64_result && !is_finite(target, result_len))) {
             count(counters_.handler_failures);
             return answer(response, header, Status::kInternalError);
@@ -248,6 +258,7 @@ private:
     std::vector<Function> table_;
     std::size_t n_functions_ = 0;
     std::uint32_t usual_arg_len_ = 0;
+    std::uint32_t running_ = 0;
     Counters counters_;
     const Session* client_ = nullptr;
     bool has_guard_;

@@ -39,7 +39,10 @@ public:
 
     void start() {
         pid_ = getpid();
-        thread_ = std::thread([this] { run(kForever); });
+        thread_ = std::thread([this] {
+            run(kForever);
+            has_ended_.store(true, std::memory_order_release);  // pairs with the load in `stop`
+        });
     }
 
     /// Serves until `until_ns` or until `stop`. True when stopped.
@@ -61,26 +64,43 @@ public:
         }
     }
 
-    void stop(Stop how) noexcept {
+    /// False when a function has not returned within `patience_ns`; then try again, or keep this
+    /// object and all that the function may touch for ever.
+    bool stop(Stop how, std::int64_t patience_ns = kForever) noexcept {
         if (thread_.joinable() && getpid() != pid_) {
             thread_.detach();  // after a fork the thread exists in the parent alone
-            return;
+            return true;
         }
         // Release: pairs with the acquire load in `stop_requested`.
         stop_.store(how, std::memory_order_release);
         server_.ring().consumer_bell().ring(Wakes::kFenced);
         if (thread_.joinable()) {
+            const auto until_ns = deadline_after(patience_ns);
+            // Acquire: pairs with the release store at the end of the thread.
+            while (!has_ended_.load(std::memory_order_acquire)) {
+                if (monotonic_ns() > until_ns) {
+                    return false;
+                }
+                const timespec nap{0, kStopNapNs};
+                nanosleep(&nap, nullptr);
+            }
             thread_.join();
         }
+        return true;
     }
 
 private:
+    static constexpr long kStopNapNs = 50'000;
+
     Stop stop_requested() const noexcept { return stop_.load(std::memory_order_acquire); }
 
     void serve_one() noexcept {
         if (const auto session = server_.session(); session != client_) {
             client_ = session;
             session_.reset();
+        }
+        if (!server_.is_current()) [[unlikely]] {
+            dispatcher_.count_stale();
         }
         session_.advance();
         dispatcher_.handle(server_.request().first(rx_bytes_), server_.response().first(tx_bytes_),
@@ -110,6 +130,7 @@ private:
     std::uint32_t client_ = 0;
     std::int32_t pid_ = 0;
     std::atomic<Stop> stop_{Stop::kNo};
+    std::atomic<bool> has_ended_{false};
     std::thread thread_;
 };
 

@@ -38,6 +38,10 @@ constexpr bool is_sentinel(Stamp flag) noexcept {
 constexpr Stamp stamp_of_request(std::uint32_t session, std::uint64_t number) noexcept {
     return Stamp{session} << kSessionShift | ((number + 1) & ((Stamp{1} << kSessionShift) - 1));
 }
+/// Whether a stamp is that of request `number`, of whatever session.
+constexpr bool is_of(Stamp stamp, std::uint64_t number) noexcept {
+    return ((stamp ^ (number + 1)) & ((Stamp{1} << kSessionShift) - 1)) == 0;
+}
 constexpr std::uint32_t session_of(Stamp stamp) noexcept {
     return static_cast<std::uint32_t>(stamp >> kSessionShift);
 }
@@ -116,9 +120,11 @@ struct Answer {
 struct ClientCounters {
     std::uint64_t sent = 0;
     std::uint64_t received = 0;
-    std::uint64_t stale = 0;
-    std::uint64_t bad_frames = 0;
+    std::uint64_t stale = 0;       ///< answers of an earlier generation of their slot; dropped
+    std::uint64_t unmatched = 0;   ///< answers whose header names another request
+    std::uint64_t bad_frames = 0;  ///< answers that are no frames
     std::uint64_t late_results = 0;
+    std::uint64_t busy = 0;  ///< requests not sent, as every slot stayed in use
     std::uint64_t backpressure_stalls = 0;
 };
 
@@ -158,6 +164,7 @@ public:
     const SlotRing& ring() const noexcept { return ring_; }
     void count_stall() noexcept { ++counters_.backpressure_stalls; }
     void count_late() noexcept { ++counters_.late_results; }
+    void count_busy() noexcept { ++counters_.busy; }
 
     /// Whether the next slot may be written: its last answer read, its last request cleared.
     bool has_room() const noexcept {
@@ -223,8 +230,9 @@ public:
         const auto flag = ring_.tx_flag(oldest_.slot()).load(std::memory_order_relaxed);
         const auto id = static_cast<std::uint32_t>(oldest_.number());
         const auto fault = check_response(header, slot.size(), slot.size(), false);
-        if (is_sentinel(flag) || fault != FrameFault::kNone || header.request_id != id) {
-            ++counters_.bad_frames;
+        const bool is_frame = !is_sentinel(flag) && fault == FrameFault::kNone;
+        if (!is_frame || header.request_id != id) {
+            ++(is_frame ? counters_.unmatched : counters_.bad_frames);
             const auto status = is_sentinel(flag) ? Status::kInternalError : Status::kBadFrame;
             header = {kResponseMagic, static_cast<std::int32_t>(status), 0, id, 0};
         }
@@ -273,6 +281,10 @@ public:
     /// The session of the oldest request. Only after `has_request()`.
     std::uint32_t session() const noexcept {
         return session_of(ring_.rx_flag(cursor_.slot()).load(std::memory_order_relaxed));
+    }
+    /// Whether the oldest request is the one that its slot is due for, and no earlier one.
+    bool is_current() const noexcept {
+        return is_of(ring_.rx_flag(cursor_.slot()).load(std::memory_order_relaxed), cursor_.number());
     }
     std::span<const std::byte> request() const noexcept { return ring_.rx_slot(cursor_.slot()); }
     std::span<std::byte> response() const noexcept { return ring_.tx_slot(cursor_.slot()); }

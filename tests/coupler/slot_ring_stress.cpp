@@ -7,6 +7,7 @@
 
 #include "../../coupler/native/handlers.hpp"
 #include "../../coupler/native/service.hpp"
+#include "../../coupler/native/slot_port.hpp"
 
 namespace {
 
@@ -63,6 +64,27 @@ void ask(const SlotRing& ring, std::uint32_t session, Wait wait) {
     }
 }
 
+/// Takes all that waits, then answers the newest first.
+void serve_backwards(const SlotRing& ring, Dispatcher& dispatcher, Wait wait) {
+    UnorderedServer server(ring);
+    server.announce(best_wakes());
+    Session session(0, 384, 64);
+    std::vector<std::byte> response(ring.tx_stride());
+    std::vector<std::uint32_t> taken;
+    for (std::uint64_t n_answered = 0; n_answered < kRequests;) {
+        wait_until([&] { return server.has_request(); }, wait, ring.consumer_bell(), kForever);
+        while (server.has_request()) {
+            taken.push_back(server.take());
+        }
+        for (; !taken.empty(); taken.pop_back(), ++n_answered) {
+            const auto k = taken.back();
+            const auto n_bytes = dispatcher.handle(ring.rx_slot(k), response, session, false);
+            server.answer(k, std::span(response).first(n_bytes));
+        }
+    }
+    expect(server.n_stale() == 0, "stale");
+}
+
 /// Random frames of random lengths, of which the first bytes may be right.
 void fuzz(Dispatcher& dispatcher) {
     Session session(4, 256, 64);
@@ -111,7 +133,11 @@ int main() {
         ask(ring, ++n_sessions, wait);
         expect(SlotClient::is_quiet(ring), "quiet");
         ask(ring, ++n_sessions, wait);
-        service.stop(Service::Stop::kDrain);
+        expect(service.stop(Service::Stop::kDrain), "stop");
+        std::thread unordered([&] { serve_backwards(ring, dispatcher, wait); });
+        ask(ring, ++n_sessions, wait);
+        unordered.join();
     }
+    expect(dispatcher.counters().stale == 0, "stale");
     return EXIT_SUCCESS;
 }

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
+import subprocess
+import sys
+import threading
 import time
 from itertools import count
 
 import numpy as np
 import pytest
 
-from cudaq_target.coupler.errors import CallTimeoutError, FrameTooLongError, PeerGoneError
+from cudaq_target.coupler.errors import (
+    CallTimeoutError,
+    FrameTooLongError,
+    HandlerStuckError,
+    PeerGoneError,
+)
 from cudaq_target.coupler.frame import (
     REQUEST_MAGIC,
     Status,
@@ -18,6 +27,7 @@ from cudaq_target.coupler.frame import (
     request_frame,
     response_frame,
 )
+from cudaq_target.coupler.ring import slots_of, stamp_of_request
 from cudaq_target.coupler.shm import Client, Dispatcher, SlotRing
 
 INCREMENT = function_id("rpc_increment")
@@ -234,7 +244,7 @@ def test_a_full_ring_overwrites_nothing(dispatcher: Dispatcher, ring: SlotRing) 
     before = ring.memory.copy()
     assert client.send(ECHO, b"more", timeout_ns=10**6) is None
     assert (ring.memory == before).all()
-    assert client.counters()["backpressure_stalls"] == 1
+    assert client.counters()["backpressure_stalls"] == client.counters()["busy"] == 1
     with pytest.raises(ValueError, match="receive"):
         client.call(ECHO)
     ring.release("consumer")
@@ -267,6 +277,75 @@ def test_a_call_that_nobody_answers_ends(ring: SlotRing, dispatcher: Dispatcher)
         client.call(ECHO, bytes(STRIDE))
     dispatcher.stop()
     client.close()
+
+
+def test_a_request_of_an_earlier_generation_is_counted(dispatcher, ring: SlotRing) -> None:
+    ring.claim("consumer")
+    client = Client(ring)
+    assert client.send(ECHO, b"x") == 0
+    slots = slots_of(ring.memory, 4, STRIDE, STRIDE)
+    slots.rx_flags[0] = stamp_of_request(1, 2**40)
+    ring.release("consumer")
+    dispatcher.start(ring)
+    assert client.receive(10**7) is None
+    dispatcher.stop()
+    assert dispatcher.counters()["stale"] == dispatcher.counters()["answered"] == 1
+    client.close()
+
+
+_DEVICE_CALL = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_uint32,
+    ctypes.c_uint32,
+    ctypes.POINTER(ctypes.c_uint32),
+)
+
+
+def test_a_function_that_does_not_return_is_named(dispatcher, ring: SlotRing) -> None:
+    is_over = threading.Event()
+
+    def hang(*_: object) -> int:
+        is_over.wait(60)
+        return 0
+
+    call = _DEVICE_CALL(hang)
+    address = ctypes.cast(call, ctypes.c_void_p).value
+    assert address is not None
+    dispatcher.add_address("hang", address, keep_alive=call)
+    dispatcher.start(ring)
+    client = Client(ring)
+    with pytest.raises(CallTimeoutError):
+        client.call(function_id("hang"), b"", 10**7)
+    with pytest.raises(HandlerStuckError) as stuck:
+        dispatcher.stop(timeout_s=0.01)
+    assert str(stuck.value) == (
+        "function 'hang' has not returned for 0.01 s, so that its server cannot stop; "
+        "try again, or end the process"
+    )
+    assert dispatcher.is_running
+    is_over.set()
+    dispatcher.stop(timeout_s=60)
+    assert not dispatcher.is_running
+    client.close()
+
+
+def test_a_process_ends_though_a_function_does_not(ring: SlotRing) -> None:
+    code = (
+        "import ctypes\nfrom cudaq_target.coupler.errors import CallTimeoutError\n"
+        "from cudaq_target.coupler.frame import function_id\n"
+        "from cudaq_target.coupler.shm import Client, Dispatcher, SlotRing\n"
+        f"ring = SlotRing.create({ring.name + 'stuck'!r}, 4, 256)\ndispatcher = Dispatcher()\n"
+        "pause = ctypes.cast(ctypes.CDLL(None).pause, ctypes.c_void_p).value\n"
+        "dispatcher.add_address('hang', pause)\ndispatcher.start(ring)\n"
+        "try:\n    Client(ring).call(function_id('hang'), b'', 10**7)\n"
+        "except CallTimeoutError:\n    del dispatcher, ring\n    print('ended')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, timeout=120
+    )
+    assert done.stdout == b"ended\n"
 
 
 @pytest.mark.parametrize("wait", ["busy", "yield", "adaptive", "block"])

@@ -15,6 +15,7 @@ import pytest
 
 from cudaq_target.coupler.errors import (
     CouplerError,
+    RingFormatError,
     RoleTakenError,
     SegmentFormatError,
     SegmentInUseError,
@@ -260,6 +261,46 @@ def test_frames_cross_one_way(name: str) -> None:
         reader.segment  # noqa: B018
     with pytest.raises(SegmentFormatError, match="kind"):
         SlotRing.attach(name)
+
+
+def test_a_closed_end_touches_the_ring_no_more(name: str) -> None:
+    segment = FrameSegment.create(name, 1, 8)
+    writer, reader = FrameWriter(segment), FrameReader(segment)
+    assert writer.push(b"a")
+    assert not writer.push(b"b")
+    assert reader.pop() == b"a"
+    assert writer.counters() == {"sent": 1, "busy": 1, "backpressure_stalls": 1}
+    assert reader.counters() == {"received": 1, "bad_frames": 0}
+    writer.close()
+    reader.close()
+    reader.close()
+    for use in (
+        lambda: writer.push(b"late"),
+        lambda: writer.n_waiting,
+        reader.pop,
+        reader.peek,
+        reader.release,
+        lambda: reader.n_waiting,
+    ):
+        with pytest.raises(ValueError, match="this end of the ring is closed"):
+            use()
+    assert FrameReader(segment).pop() is None
+
+
+def test_an_impossible_length_is_dropped_and_counted(name: str) -> None:
+    segment = FrameSegment.create(name, 2, 8)
+    writer, reader = FrameWriter(segment), FrameReader(segment)
+    memory = segment.memory
+    for take in (reader.pop, reader.peek):
+        assert writer.push(b"\xaa" * 8)
+        at = bytes(memory).index(b"\xaa" * 8)
+        memory[at - 8 : at - 4] = 0xFF  # the length, before the frame
+        with pytest.raises(RingFormatError, match="length"):
+            take()
+        memory[at : at + 8] = 0
+    assert reader.counters() == {"received": 0, "bad_frames": 2}
+    assert writer.push(b"good")
+    assert reader.pop() == b"good"
 
 
 def _stream_until_killed(name: str) -> None:

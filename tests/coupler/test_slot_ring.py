@@ -196,20 +196,29 @@ def test_a_new_client_goes_on_where_a_former_one_stopped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "status"),
-    [(ERROR_TAG << SESSION_SHIFT | 700, Status.INTERNAL_ERROR), (0, Status.BAD_FRAME)],
+    ("flag", "request_id", "status", "counter"),
+    [
+        (ERROR_TAG << SESSION_SHIFT | 700, 99, Status.INTERNAL_ERROR, "bad_frames"),
+        (0, 99, Status.BAD_FRAME, "unmatched"),
+        (0, None, Status.BAD_FRAME, "bad_frames"),
+    ],
 )
-def test_a_broken_answer_is_one_error(flag: int, status: Status) -> None:
+def test_a_broken_answer_is_one_error(
+    flag: int, request_id: int | None, status: Status, counter: str
+) -> None:
     ring = SlotRing.create(unique("broken"), 2, STRIDE)
     ring.claim("consumer")
     slots = slots_of(ring.memory, 2, STRIDE, STRIDE)
     client = Client(ring)
     client.send(FUNCTION, b"ab")
-    slots.tx_data[0, :24] = np.frombuffer(response_frame(0, b"", 99), dtype=np.uint8)
+    frame = bytes(24) if request_id is None else response_frame(0, b"", request_id)
+    slots.tx_data[0, :24] = np.frombuffer(frame, dtype=np.uint8)
     slots.tx_flags[0] = flag or slots.rx_flags[0]
     slots.rx_flags[0] = 0
     assert client.receive() == (0, status, b"")
-    assert client.counters()["bad_frames"] == 1
+    counters = client.counters()
+    assert counters.pop(counter) == counters.pop("sent") == counters.pop("received") == 1
+    assert not any(counters.values())
     client.close()
 
 
