@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from types import ModuleType
 
-Backend = Literal["numpy", "cpu"]
+Backend = Literal["numpy", "cpu", "gpu"]
+"""`gpu` takes states on the device, and works on them there; only where it is asked for."""
 
 COMPILED_FROM_SIZE = 1 << 15
 """Amplitudes from which the compiled kernels win over NumPy, loading them included."""
@@ -33,8 +34,8 @@ def numba_compiles() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def choose_backend(backend: Backend | None, size: int) -> Backend:
-    """Resolve a back end for a state of `size` amplitudes.
+def choose_backend(backend: Backend | None, size: int) -> Literal["numpy", "cpu"]:
+    """Resolve a back end for a state of `size` amplitudes on the host.
 
     Args:
         backend: What the caller asked for; None lets the size decide.
@@ -44,7 +45,7 @@ def choose_backend(backend: Backend | None, size: int) -> Backend:
         The back end to use.
 
     Raises:
-        ValueError: The name is unknown.
+        ValueError: The name is unknown, or the kernel has no such version.
         ModuleNotFoundError: `cpu` was asked for where Numba cannot compile.
 
     >>> choose_backend(None, 8)
@@ -53,7 +54,8 @@ def choose_backend(backend: Backend | None, size: int) -> Backend:
     if backend is None:
         return "cpu" if size >= COMPILED_FROM_SIZE and numba_compiles() else "numpy"
     if backend not in ("numpy", "cpu"):
-        raise ValueError(f"backend {backend!r} is unknown; use 'numpy' or 'cpu'")
+        known = "use 'numpy' or 'cpu'; on 'gpu' run apply_block, apply_diagonal and rotate_qubits"
+        raise ValueError(f"backend {backend!r} is unknown here; {known}")
     if backend == "cpu" and not numba_compiles():
         raise ModuleNotFoundError(
             "backend 'cpu' needs Numba with its compiler switched on (NUMBA_DISABLE_JIT unset); "

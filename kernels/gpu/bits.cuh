@@ -9,7 +9,7 @@ typedef unsigned long long u64;
 typedef int i32;
 typedef long long i64;
 
-#define CQT_DEVICE static __device__ __forceinline__
+#define CQT_DEVICE __device__ __forceinline__
 #define CQT_KERNEL(n_threads, n_blocks) extern "C" __global__ void __launch_bounds__(n_threads, n_blocks)
 
 #ifdef __CUDACC__
@@ -46,7 +46,6 @@ CQT_DEVICE u64 full_add(u64& sum, u64 b, u64 c) {
 
 // 64 counters of `kPlanes` bits, one per bit position: plane p holds their bits of weight 2^p.
 constexpr int kPlanes = 12;
-constexpr u32 kMaxCount = (1u << kPlanes) - 1;
 
 struct BitCounter {
     u64 planes[kPlanes];

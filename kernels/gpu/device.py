@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Parameters = ParamSpec("Parameters")
     Result = TypeVar("Result")
 
-FAMILIES = ("layout", "statistics", "observables", "decoding", "estimation", "statevector")
+FAMILIES = ("layout", "statistics", "observables", "decoding", "statevector")
 """Texts of device code whose kernels return; `dispatch` holds the one that stays."""
 
 N_THREADS = 256

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cudaq_target.kernels import statevector
+from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.gpu import decoding as gpu_decoding
 from cudaq_target.kernels.gpu import layout as gpu_layout
 from cudaq_target.kernels.gpu import observables as gpu_observables
@@ -134,3 +136,79 @@ def test_histograms_outgrow_their_first_table(monkeypatch: pytest.MonkeyPatch) -
     shots = rng.integers(0, 2**64, size=(3000, 2), dtype=np.uint64)
     shots[::2] = shots[0]
     assert_same(gpu_statistics.histogram(shots, 128), statistics.histogram(shots, 128))
+
+
+TOLERANCE = {np.complex64: 3e-6, np.complex128: 1e-14}
+
+
+def state_of(size: int, dtype: type) -> np.ndarray:
+    rng = np.random.default_rng(size)
+    state = rng.normal(size=size) + 1j * rng.normal(size=size)
+    return (state / np.linalg.norm(state)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize(
+    ("dims", "sites", "out_dims"),
+    [
+        ((2,), (0,), None),
+        ((2,) * 9, (4,), None),
+        ((2,) * 9, (8, 0), None),
+        ((2,) * 10, (3, 9, 1), None),
+        ((2,) * 6, (5, 2, 0, 3), None),
+        ((3, 2, 4, 3), (2, 0), None),
+        ((2, 3, 2), (1,), (2,)),
+        ((2, 2, 3), (0, 2), (3, 2)),
+    ],
+)
+def test_blocks(dims, sites, out_dims, dtype) -> None:
+    rng = np.random.default_rng(9)
+    n_in = int(np.prod([dims[site] for site in sites]))
+    n_out = n_in if out_dims is None else int(np.prod(out_dims))
+    matrix = rng.normal(size=(n_out, n_in)) + 1j * rng.normal(size=(n_out, n_in))
+    state = state_of(int(np.prod(dims)), dtype)
+    expected = statevector.apply_block(
+        state.copy(), dims, sites, matrix, out_dims=out_dims, backend="numpy"
+    )
+    given = state.copy()
+    ours = statevector.apply_block(given, dims, sites, matrix, out_dims=out_dims, backend="gpu")
+    assert ours.dtype == dtype
+    assert (ours is given) == (out_dims is None)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=10 * n_in * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_diagonals(dtype) -> None:
+    dims, sites = (2, 3, 2, 4, 2), (3, 0, 1)
+    factors = np.exp(1j * np.arange(24.0))
+    state = state_of(96, dtype)
+    expected = statevector.apply_diagonal(state.copy(), dims, sites, factors, backend="numpy")
+    ours = statevector.apply_diagonal(state, dims, sites, factors, backend="gpu")
+    assert ours is state
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("n_qubits", [1, 5, 11, 12, 18, 19])
+def test_rotations(n_qubits: int, dtype) -> None:
+    rng = np.random.default_rng(4)
+    angles = rng.normal(size=(n_qubits, 3))
+    half = angles[:, 0] / 2
+    rotations = np.empty((n_qubits, 2, 2), dtype=complex)
+    rotations[:, 0, 0], rotations[:, 1, 1] = np.cos(half), np.cos(half)
+    rotations[:, 0, 1] = -np.exp(-1j * angles[:, 1]) * np.sin(half)
+    rotations[:, 1, 0] = np.exp(1j * angles[:, 1]) * np.sin(half)
+    rotations[n_qubits // 3] = np.eye(2)
+    state = state_of(1 << n_qubits, dtype)
+    expected = statevector.rotate_qubits(state.copy(), rotations, backend="numpy")
+    ours = statevector.rotate_qubits(state, rotations, backend="gpu")
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=n_qubits * TOLERANCE[dtype])
+
+
+def test_states_of_another_form_are_refused() -> None:
+    with pytest.raises(KernelInputError, match="state is float64"):
+        statevector.apply_diagonal(np.ones(2), (2,), (0,), np.ones(2), backend="gpu")
+    with pytest.raises(KernelInputError, match="3 qubits have 8"):
+        statevector.rotate_qubits(state_of(4, np.complex64), np.ones((3, 2, 2)), backend="gpu")
+    with pytest.raises(ValueError, match="'gpu' is unknown here"):
+        statevector.probabilities(state_of(4, np.complex64), backend="gpu")
