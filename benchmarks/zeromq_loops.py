@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
@@ -27,6 +27,7 @@ from cudaq_target.coupler.dispatch import Call, Function, Reply
 from cudaq_target.coupler.frame import HEADER_BYTES, Status
 from cudaq_target.coupler.link import connect
 from cudaq_target.coupler.server import serve
+from cudaq_target.coupler.shm import Dispatcher
 from cudaq_target.coupler.transports.interface import TransportOptions
 
 if TYPE_CHECKING:
@@ -130,20 +131,18 @@ def _serve(stack: ExitStack, name: str, place: str, n_bytes: int) -> str:
     handler, loop = CONTENDERS[name]
     options = _options(loop, n_bytes)
     if handler == "python":
-        return str(
-            stack.enter_context(serve([Function("echo", _echo)], place, options=options)).endpoint
-        )
-    from cudaq_target.coupler.shm import Dispatcher  # noqa: PLC0415 - compiled
-
+        table = [Function("echo", _echo)]
+        return str(stack.enter_context(serve(table, place, options=options)).endpoint)
     dispatcher = Dispatcher(window=64)
     dispatcher.add_builtin("echo")
-    return str(stack.enter_context(serve(dispatcher, place, options=replace(options))).endpoint)
+    return str(stack.enter_context(serve(dispatcher, place, options=options)).endpoint)
 
 
 def _serve_bare(place: str) -> str:
     import zmq  # noqa: PLC0415 - this contender alone
 
-    router = zmq.Context.instance().socket(zmq.ROUTER)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    router = context.socket(zmq.ROUTER)
     router.bind(place)
 
     def run() -> None:
@@ -175,8 +174,6 @@ def main(settings: dict[str, str | int]) -> None:
         sys.stdout.write(json.dumps(places) + "\n")
         sys.stdout.flush()
         sys.stdin.read()
-    import os  # noqa: PLC0415
-
     os._exit(0)  # the bare echo waits in `recv`
 
 

@@ -2,6 +2,8 @@
 ZeroMQ without the interpreter, on sockets that pyzmq made; see `native/zmq_*.hpp`.
 """
 
+from collections.abc import Sequence
+
 import numpy
 import numpy.typing
 from typing_extensions import Buffer

@@ -350,7 +350,7 @@ void bind_service(nb::module_& module) {
                       binding::PyDispatcher&, std::size_t, std::size_t, std::size_t>(),
              "library"_a, "router"_a, "watched"_a, "dispatcher"_a, nb::kw_only(), "slot_bytes"_a,
              "max_waiting"_a, "max_sessions"_a, nb::keep_alive<1, 2>(), nb::keep_alive<1, 5>(),
-             nb::sig("def __init__(self, library: Library, router: int, watched: Sequence[int], "
+             nb::sig("def __init__(self, library: Library, router: int, watched: collections.abc.Sequence[int], "
                      "dispatcher: cudaq_target.coupler._native.Dispatcher, *, slot_bytes: int, "
                      "max_waiting: int, max_sessions: int) -> None"),
              "Take over a socket; the thread that calls `run` uses it alone from then on.\n\n"

@@ -85,7 +85,6 @@ class ZmqWire:
     """A DEALER that reconnects on its own and says when it lost its server."""
 
     exact: Final = True
-    core: Final = None
     resend_after_s: Final = None
 
     def __init__(
