@@ -37,8 +37,3 @@ def test_every_row_has_a_test():
         for star, name in named:
             assert name in known, f"row {number} names {name}"
             assert known[name] == bool(star), f"row {number}: long form of {name}"
-
-
-def test_long_forms_are_in_the_table():
-    named = set(re.findall(r"\*`(test_\w+)`", PAGE))
-    assert {name for name, is_long in known_tests().items() if is_long} <= named
