@@ -132,15 +132,21 @@ class NativeServer(Serving):
         self._n_late += 1
 
     def close(self) -> None:
-        """Answer what waits, stop, and remove the name."""
+        """Answer what waits, stop, and remove the name.
+
+        Raises:
+            HandlerStuckError: A function does not return; the name is gone, the thread is not.
+        """
         self._end()
 
     def _end(self, timeout_s: float | None = None) -> bool:  # noqa: ARG002
         if os.getpid() != self._pid:
             return False
         if self.is_running:
-            self._dispatcher.stop(drain=self._drains)
-            remove_ring(self._ring)
+            try:
+                self._dispatcher.stop(drain=self._drains)
+            finally:
+                remove_ring(self._ring)
         return True
 
 
