@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cudaq_target.kernels.backends import Backend
+    from cudaq_target.kernels.decoding import parities
     from cudaq_target.kernels.errors import (
         BackendUnavailableError,
         KernelError,
@@ -48,6 +49,7 @@ __all__ = [
     "outcome_words",
     "pack_bits",
     "pair_correlations",
+    "parities",
     "planes_to_shots",
     "post_select",
     "select_shots",
@@ -71,6 +73,7 @@ _MODULES = {
     "outcome_words": "layout",
     "pack_bits": "layout",
     "pair_correlations": "statistics",
+    "parities": "decoding",
     "planes_to_shots": "layout",
     "post_select": "layout",
     "select_shots": "layout",

@@ -33,12 +33,13 @@ _MANY_WORDS = 1 << 15
 _ONE, _TWO, _THREE, _FOUR = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 
 
+@compiled
 def lane_count(n_shots: int, n_words: int) -> int:
     """Return how many neighbouring words are counted side by side: whole rows, whole vectors.
 
     More lanes make longer loops, and counters that take longer to empty.
 
-    >>> lane_count(200_000, 4), lane_count(100, 4), lane_count(100, 157)
+    >>> int(lane_count(200_000, 4)), int(lane_count(100, 4)), int(lane_count(100, 157))
     (128, 8, 157)
     """
     if n_words >= 64:
@@ -48,18 +49,29 @@ def lane_count(n_shots: int, n_words: int) -> int:
     return whole * -(-wanted // whole)
 
 
+@compiled
 def counter_room(n_shots: int, n_words: int) -> Words:
     """Return the room that `count_ones_` needs.
 
     Args:
         n_shots: Most shots of a call.
-        n_words: Words per shot, at least 1.
+        n_words: Words per shot.
 
     Returns:
         Uninitialised words, shape (1, 61 lanes): lanes and memory in one.
     """
-    lanes = lane_count(n_shots, n_words) if n_shots * n_words > _FEW_WORDS else 0
+    lanes = 0
+    if n_shots * n_words > _FEW_WORDS:
+        lanes = lane_count(n_shots, n_words)
     return np.empty((LEVELS * _LEVEL_WORDS + 1, lanes), dtype=np.uint64)
+
+
+@compiled
+def count_ones(shots: Words, n_bits: int) -> NDArray[np.int64]:
+    """Return the ones per bit, shape (n_bits,); allocates the counts and the room."""
+    counts = np.zeros(n_bits, dtype=np.int64)
+    count_ones_(shots, counts, counter_room(shots.shape[0], shots.shape[1]))
+    return counts
 
 
 @compiled

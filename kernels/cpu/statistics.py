@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cudaq_target.kernels.cpu.bits import popcount
-from cudaq_target.kernels.cpu.carry_save import count_ones_, counter_room
+from cudaq_target.kernels.cpu.carry_save import count_ones
 from cudaq_target.kernels.cpu.layout import LANES, TILE_WORDS, transpose_, transpose_tile
 from cudaq_target.kernels.jit import compiled
 
@@ -31,9 +31,7 @@ _CHUNK_VALUES = 2048  # 16 KiB, read twice while it lies in the L1 cache
 
 def occupation(shots: Words, n_bits: int) -> Counts:
     """Return the ones per qubit."""
-    counts = np.zeros(n_bits, dtype=np.int64)
-    count_ones_(shots, counts, counter_room(*shots.shape))
-    return counts
+    return count_ones(shots, n_bits)
 
 
 def pair_correlations(shots: Words, n_bits: int) -> Counts:
