@@ -116,7 +116,7 @@ def decode_server(
 
 
 def playback(
-    schedule: Annotated[Path, typer.Argument(help="Lines of <trigger> <operation> [key=value].")],
+    schedule: Annotated[Path, typer.Argument(help="A file with one call per line.")],
     config: Decoders = None,
     server: Servers = None,
     null: Null = False,
