@@ -286,6 +286,64 @@ def qubo_costs(
     return costs
 
 
+def ising_bounds(
+    weights: ArrayLike, fields: ArrayLike = (), constant: float = 0.0
+) -> tuple[float, float]:
+    """Bound the energy of any shot.
+
+    Args:
+        weights: Energies of the edges, shape (n_edges,).
+        fields: Energies of the qubits, shape (n_bits,).
+        constant: In the same unit.
+
+    Returns:
+        Lower and upper bound, not always reached.
+
+    >>> ising_bounds([1.0, -2.0], [0.5])
+    (-3.5, 3.5)
+    """
+    reach = float(np.abs(np.asarray(weights)).sum() + np.abs(np.asarray(fields)).sum())
+    return constant - reach, constant + reach
+
+
+def pauli_z_bounds(masks: Words, weights: ArrayLike, constant: float = 0.0) -> tuple[float, float]:
+    """Bound the value of any shot; terms on no qubit are constant.
+
+    Args:
+        masks: Shape (n_terms, ceil(n_bits / 64)).
+        weights: Shape (n_terms,).
+        constant: In the unit of the weights.
+
+    Returns:
+        Lower and upper bound, not always reached.
+
+    >>> pauli_z_bounds(np.array([[0], [3]], dtype=np.uint64), [1.0, -0.5])
+    (0.5, 1.5)
+    """
+    real = check_reals(weights, (len(masks),), "weights")
+    acts = masks.any(axis=1)
+    center, reach = constant + float(real[~acts].sum()), float(np.abs(real[acts]).sum())
+    return center - reach, center + reach
+
+
+def mis_bounds(n_bits: int, n_edges: int, penalty: float) -> tuple[float, float]:
+    """Bound `MisCosts.costs(penalty)` of any shot, for penalty >= 0."""
+    return -float(n_bits), penalty * n_edges
+
+
+def maxcut_bounds(weights: ArrayLike) -> tuple[float, float]:
+    """Bound the MaxCut cost of any shot, given the weights of the edges, shape (n_edges,)."""
+    real = np.asarray(weights, dtype=np.float64)
+    return -float(real.clip(0.0).sum()), -float(real.clip(None, 0.0).sum())
+
+
+def qubo_bounds(matrix: ArrayLike, constant: float = 0.0) -> tuple[float, float]:
+    """Bound the QUBO cost of any shot, given Q, shape (n_bits, n_bits)."""
+    square = np.asarray(matrix, dtype=np.float64)
+    both = np.triu(square) + np.tril(square, -1).T
+    return constant + float(both.clip(None, 0.0).sum()), constant + float(both.clip(0.0).sum())
+
+
 def check_pairs(pairs: ArrayLike, n_bits: int, name: str) -> Counts:
     """Refuse pairs with a missing qubit, or of a qubit with itself.
 
