@@ -99,8 +99,8 @@ private:
     int error_ = EAGAIN;
 };
 
-/// Memory for one frame at a time. Long frames are handed to libzmq, short ones are copied: below
-/// `kHandOverBytes` a copy is cheaper than an allocation in one thread and its end in another.
+/// Memory for one frame at a time. Long frames are handed to libzmq; short ones are copied, which
+/// saves an allocation whose end is in another thread. The limit is a choice, not a measured bound.
 class ZmqOutgoing {
 public:
     static constexpr std::size_t kHandOverBytes = std::size_t{16} << 10;
