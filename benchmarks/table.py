@@ -55,7 +55,8 @@ SECTIONS = {
     "replay": "Replay of a playback schedule (µs)",
     "counts": "Counts",
     "transports": "Streams of shot frames",
-    "one_way": "One way",
+    "one_way": "One way, from Python",
+    "in_flight": "Calls in flight, from Python",
 }
 
 
