@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 MAX_SESSIONS: Final = 256
+_PATIENCE_S: Final = 5.0
 _FLOAT_BYTES: Final = {
     PayloadType.FLOAT32: 4,
     PayloadType.ARRAY_FLOAT32: 4,
@@ -139,12 +140,13 @@ class NativeServer(Serving):
         """
         self._end()
 
-    def _end(self, timeout_s: float | None = None) -> bool:  # noqa: ARG002
+    def _end(self, timeout_s: float | None = None) -> bool:
         if os.getpid() != self._pid:
             return False
         if self.is_running:
             try:
-                self._dispatcher.stop(drain=self._drains)
+                patience_s = _PATIENCE_S if timeout_s is None else timeout_s
+                self._dispatcher.stop(drain=self._drains, timeout_s=patience_s)
             finally:
                 remove_ring(self._ring)
         return True

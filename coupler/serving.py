@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 from abc import abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 from cudaq_target.coupler.closing import Closing
+from cudaq_target.coupler.errors import HandlerStuckError
 
 if TYPE_CHECKING:
     from cudaq_target.coupler.endpoint import Endpoint
@@ -55,4 +57,5 @@ def _stop_forgotten() -> None:
     frames that cannot unwind, and the process aborts.
     """
     for server in list(_RUNNING):
-        server._end(_LAST_WAIT_S)
+        with suppress(HandlerStuckError):  # the interpreter goes all the same
+            server._end(_LAST_WAIT_S)
