@@ -340,7 +340,8 @@ def test_a_process_ends_though_a_function_does_not(ring: SlotRing) -> None:
         "pause = ctypes.cast(ctypes.CDLL(None).pause, ctypes.c_void_p).value\n"
         "dispatcher.add_address('hang', pause)\ndispatcher.start(ring)\n"
         "try:\n    Client(ring).call(function_id('hang'), b'', 10**7)\n"
-        "except CallTimeoutError:\n    ring.unlink()\n    del dispatcher, ring\n    print('ended')\n"
+        "except CallTimeoutError:\n    ring.unlink()\n"
+        "    del dispatcher, ring\n    print('ended')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, timeout=120
