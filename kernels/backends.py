@@ -103,5 +103,9 @@ def implementation(family: str, backend: Backend, *arrays: object) -> ModuleType
         KernelInputError: See `choose_backend`.
         BackendUnavailableError: See `choose_backend`.
     """
-    package = _PACKAGES[choose_backend(backend, *arrays)]
+    return _module(_PACKAGES[choose_backend(backend, *arrays)], family)
+
+
+@cache  # `import_module` takes as long as counting the ones of a shot
+def _module(package: str, family: str) -> ModuleType:
     return importlib.import_module(f"cudaq_target.kernels.{package}.{family}")
