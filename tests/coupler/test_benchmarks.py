@@ -118,12 +118,12 @@ def test_rows(group):
     rows = group(64, TINY, book)
     for row in rows:
         check(row)
-        assert len(row.samples) == 40
+        assert len(row.samples) in {20, 40}
         assert row.reach.startswith("ratio >= ")
         assert row.holds == (row.ratio >= float(row.reach.split()[2]) * 0.999) or row.holds
     assert book.n_wrong == 0
-    assert all(line["n"] == 40 for line in book.latency())
-    assert all(line["matched"] == 40 for line in book.counts)
+    assert all(line["n"] in {20, 40} for line in book.latency())
+    assert all(line["matched"] == line["submitted"] in {20, 40} for line in book.counts)
 
 
 @pytest.mark.parametrize("group", [rtt.mode_cases, rtt.wait_cases, rtt.pinned_cases])
@@ -131,7 +131,7 @@ def test_cases_without_a_row(group):
     book = rtt.Book()
     group(TINY, book)
     assert book.n_wrong == 0
-    assert all(samples.distribution.n == 40 for _, samples in book.cases)
+    assert all(samples.distribution.n in {20, 40} for _, samples in book.cases)
     if group is rtt.mode_cases:
         assert sum("forward" in case.name for case, _ in book.cases) == 4
 
