@@ -51,6 +51,21 @@ public:
         }
     }
 
+    /// For the collector of cycles: a handler in Python may hold its server.
+    int traverse(visitproc visit, void* arg) const {
+        for (const auto& function : python_) {
+            Py_VISIT(function->handler.ptr());
+        }
+        return caller_ ? caller_->traverse(visit, arg) : 0;
+    }
+    void let_go() {
+        if (end(Service::Stop::kCancel, kPatienceNs)) {
+            for (const auto& function : python_) {
+                function->handler = nb::none();
+            }
+        }
+    }
+
     void add_builtin(const std::string& name, std::int64_t deadline_ns) {
         Function function;
         function.deadline_ns = deadline_ns;
@@ -284,11 +299,25 @@ private:
     bool is_lent_ = false;
 };
 
+inline int traverse_dispatcher(PyObject* self, visitproc visit, void* arg) {
+    Py_VISIT(Py_TYPE(self));
+    return nb::inst_ready(self) ? nb::inst_ptr<PyDispatcher>(self)->traverse(visit, arg) : 0;
+}
+inline int clear_dispatcher(PyObject* self) {
+    nb::inst_ptr<PyDispatcher>(self)->let_go();
+    return 0;
+}
+inline PyType_Slot dispatcher_slots[] = {
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse_dispatcher)},
+    {Py_tp_clear, reinterpret_cast<void*>(clear_dispatcher)},
+    {0, nullptr},
+};
+
 inline void bind_dispatcher(nb::module_& module) {
     nb::class_<Session>(module, "Session",
                         "What a dispatcher remembers of one client; made by `Dispatcher.session`.")
         .def("reset", &Session::reset, "Forget everything: another client has taken the place.");
-    nb::class_<PyDispatcher>(module, "Dispatcher",
+    nb::class_<PyDispatcher>(module, "Dispatcher", nb::type_slots(dispatcher_slots),
                              "Answers requests by a table of compiled functions, without the "
                              "interpreter lock.")
         .def(nb::init<std::uint32_t, std::size_t, bool, bool>(), nb::kw_only(), "window"_a = 0,

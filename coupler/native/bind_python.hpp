@@ -106,6 +106,16 @@ public:
         return true;
     }
 
+    /// For the collector of cycles: a session or a report may lead back to the server.
+    int traverse(visitproc visit, void* arg) const {
+        for (const auto* held : {&types_.call, &types_.header, &types_.reply, &types_.session,
+                                 &types_.report, &view_, &scratch_, &newest_}) {
+            Py_VISIT(held->ptr());
+        }
+        Py_VISIT(clients_.ptr());
+        return 0;
+    }
+
     void report(const std::string& name, nb::python_error& error) noexcept {
         try {
             types_.report(name, error.value());

@@ -277,6 +277,32 @@ assert link.call("rpc_increment", b"a", 10.0).result == b"b"
 """
 
 
+CIRCLE = """
+import gc, sys, weakref
+from cudaq_target.coupler import Function, Reply, connect, serve
+
+def main():
+    held = []
+    function = Function("f", lambda call: Reply(len(held)))
+    with serve([function], sys.argv[1]) as server, connect(server.endpoint) as link:
+        held.append(server)
+        assert link.call("f", b"", 10.0).status == 1
+    return weakref.ref(server)
+
+server = main()
+gc.collect()
+assert server() is None
+"""
+
+
+def test_a_function_that_holds_its_server_keeps_nothing_alive(ring):
+    command = [sys.executable, "-c", CIRCLE, ring]
+    done = subprocess.run(
+        command, cwd=ROOT, timeout=60, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_forgotten_server_ends_with_its_program(place):
     done = subprocess.run(
         [sys.executable, "-c", FORGOTTEN, place],
