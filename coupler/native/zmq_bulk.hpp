@@ -91,7 +91,9 @@ private:
 class BulkReceiver {
 public:
     enum class Got { kNothing, kRows, kMessage, kBroken };
-    /// Longer frames keep libzmq's memory, shorter ones are joined: a copy is cheaper than a block.
+    /// Longer frames keep libzmq's memory, shorter ones are joined. Measured on two cores over tcp,
+    /// medians of five: kept frames came as fast at 64 KiB, 1.4 times as fast at 256 KiB and 1.5
+    /// times at 1 MiB.
     static constexpr std::size_t kKeepBytes = std::size_t{256} << 10;
 
     BulkReceiver(ZmqSocket pull, std::size_t max_words) : pull_(pull), max_words_(max_words) {
