@@ -45,11 +45,11 @@ def batch_shape(arguments: Bytes) -> tuple[int, int]:
     shape = arguments[16:24].view(np.uint32)
     n_shots, n_qubits = np.int64(shape[0]), np.int64(shape[1])
     if n_shots == 0:
-        return (0, n_qubits) if n_bytes == _HEADER_BYTES else (-1, 0)
+        return (0, int(n_qubits)) if n_bytes == _HEADER_BYTES else (-1, 0)
     n_words = (n_qubits + 63) // 64
     if n_words == 0 or n_bytes != _HEADER_BYTES + 8 * n_shots * n_words:
         return -1, 0
-    return n_shots, n_qubits
+    return int(n_shots), int(n_qubits)
 
 
 @compiled

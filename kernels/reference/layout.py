@@ -48,7 +48,8 @@ def select_shots(shots: Words, keep: NDArray[np.bool_]) -> Words:
 
 def post_select(shots: Words, mask: Words, value: Words) -> Words:
     """Return the rows that have the bits of `value` at the ones of `mask`."""
-    return shots[((shots & mask) == value).all(axis=1)]
+    keep = ((shots & mask) == value).all(axis=1)
+    return select_shots(shots, keep)
 
 
 def concatenate_shots(frames: Sequence[Words]) -> Words:

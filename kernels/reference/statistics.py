@@ -20,7 +20,8 @@ _BLOCK_SHOTS = 1 << 16  # so that a product of zeros and ones stays below 2^24, 
 
 def occupation(shots: Words, n_bits: int) -> Counts:
     """Return the ones per qubit."""
-    return unpack_bits(shots, n_bits).sum(axis=0, dtype=np.int64)
+    ones: Counts = unpack_bits(shots, n_bits).sum(axis=0, dtype=np.int64)
+    return ones
 
 
 def pair_correlations(shots: Words, n_bits: int) -> Counts:
