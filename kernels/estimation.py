@@ -1,16 +1,16 @@
 """What shots of known pulses say about Rabi frequency, detuning and phase, and what to do next.
 
 A point is a row (rabi_rad_per_us, detuning_rad_per_us, phase_rad). Points are a grid
-(`kernels.grid`) or particles (`kernels.particles`); the kernels here work on either. Experiments
-on an atom prepared in 0 are:
+(`kernels.grid`) or particles (`kernels.particles`); the kernels here take either, from the host,
+whatever the back end. Experiments on an atom prepared in 0 are:
 
 - Rabi: a pulse of frequency W, detuning D and duration t excites with probability
   W² / (W² + D²) sin²(sqrt(W² + D²) t / 2);
 - Ramsey: two short pi/2 pulses, t apart, the second one of phase s:
   (1 + cos(D t + phase - s)) / 2.
 
-They solve the Schrödinger equation of H = W/2 (cos s X + sin s Y) - D |1><1|, which has the signs of
-Pulser, in closed form. The read-out comes on top.
+They solve the Schrödinger equation of H = W/2 (cos s X + sin s Y) - D |1><1|, which has Pulser's
+signs, in closed form. The read-out comes on top.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from cudaq_target.kernels.backends import Backend, implementation
 from cudaq_target.kernels.errors import KernelInputError
-from cudaq_target.kernels.observables import check_reals
+from cudaq_target.kernels.observables import check_reals, on_host
 from cudaq_target.kernels.reference.estimation import RABI, RAMSEY
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def outcome_probabilities(
     if not (np.isfinite(wrong).all() and (wrong >= 0.0).all() and wrong.sum() < 1.0):
         expected = "use probabilities of a sum below 1, or both states read alike"
         raise KernelInputError("errors", f"are {wrong.tolist()}", expected)
-    kernels = implementation("estimation", backend, parameters)
+    kernels = implementation("estimation", backend)
     probabilities: Reals = kernels.outcome_probabilities(points, rows, wrong)
     return probabilities
 
@@ -143,7 +143,7 @@ def posterior_update(
     if not 0 <= n_ones <= n_shots:
         found = f"is {n_ones} of {n_shots} shots"
         raise KernelInputError("n_ones", found, "use 0 <= n_ones <= n_shots")
-    kernels = implementation("estimation", backend, log_weights)
+    kernels = implementation("estimation", backend)
     posterior: Reals = kernels.posterior_update(prior, likely, int(n_ones), int(n_shots))
     return posterior
 
@@ -173,10 +173,10 @@ def information_gain(
     array([0., 1.])
     """
     prior = _check_log_weights(log_weights)
-    n_experiments = len(np.asarray(probabilities))
+    n_experiments = len(np.asarray(on_host(probabilities, "probabilities")))
     likely = check_reals(probabilities, (n_experiments, len(prior)), "probabilities")
     _check_open_interval(likely)
-    kernels = implementation("estimation", backend, log_weights)
+    kernels = implementation("estimation", backend)
     gains: Reals = kernels.information_gain(prior, likely)
     return gains
 
@@ -209,7 +209,7 @@ def most_informative(
 
 
 def _check_points(parameters: ArrayLike) -> Reals:
-    points = np.asarray(parameters)
+    points = np.asarray(on_host(parameters, "parameters"))
     if points.ndim != 2 or points.shape[1] != len(PARAMETERS) or len(points) == 0:
         expected = f"give (n_points, 3), columns {', '.join(PARAMETERS)}"
         raise KernelInputError("parameters", f"has shape {points.shape}", expected)
@@ -234,7 +234,7 @@ def _check_experiments(experiments: Sequence[Experiment]) -> Reals:
 
 
 def _check_log_weights(log_weights: ArrayLike) -> Reals:
-    found = np.asarray(log_weights)
+    found = np.asarray(on_host(log_weights, "log_weights"))
     if found.dtype.kind != "f" or found.ndim != 1 or found.size == 0:
         what = f"has dtype {found.dtype} and shape {found.shape}"
         raise KernelInputError("log_weights", what, "give real numbers of shape (n_points,)")

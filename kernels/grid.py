@@ -68,7 +68,8 @@ class GridPosterior:
     @property
     def parameters(self) -> Reals:
         """The points, shape (n_points, 3)."""
-        return np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        grid: Reals = np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1)
+        return grid.reshape(-1, 3)
 
     @property
     def mean(self) -> Reals:
@@ -80,7 +81,8 @@ class GridPosterior:
         """Posterior standard deviation of each parameter, shape (3,)."""
         mean = self.mean
         variances = [self.marginal(k) @ (self.axes[k] - mean[k]) ** 2 for k in range(3)]
-        return np.sqrt(np.array(variances))
+        spread: Reals = np.sqrt(np.array(variances))
+        return spread
 
     def marginal(self, parameter: int) -> Reals:
         """Return the weights along one axis, shape (n_values,)."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cudaq_target.kernels.backends import Backend, implementation
+from cudaq_target.kernels.backends import Backend, implementation, is_on_device
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.packed import check_shots
 
@@ -44,7 +44,7 @@ class MisCosts(NamedTuple):
 
         For penalty > 1 the minimum is a maximum independent set.
         """
-        return penalty * self.violations - self.sizes
+        return np.asarray(penalty * self.violations - self.sizes, dtype=np.float64)
 
 
 def ising_energies(
@@ -122,7 +122,7 @@ def pauli_z_values(
     array([ 0.75, -0.75])
     """
     check_shots(shots, n_bits)
-    check_shots(masks, n_bits, name="masks", allow_empty=True)
+    check_masks(masks, n_bits)
     real = check_reals(weights, (len(masks),), "weights")
     start = float(check_reals(constant, (), "constant"))
     kernels = implementation("observables", backend, shots)
@@ -153,7 +153,7 @@ def pauli_z_expectation(
     array([ 0.5, -0.5])
     """
     check_shots(shots, n_bits)
-    check_shots(masks, n_bits, name="masks", allow_empty=True)
+    check_masks(masks, n_bits)
     kernels = implementation("observables", backend, shots)
     means: Reals = kernels.pauli_z_expectation(shots, n_bits, masks)
     return means
@@ -344,6 +344,27 @@ def qubo_bounds(matrix: ArrayLike, constant: float = 0.0) -> tuple[float, float]
     return constant + float(both.clip(None, 0.0).sum()), constant + float(both.clip(0.0).sum())
 
 
+def on_host(array: ArrayLike, name: str) -> ArrayLike:
+    """Refuse an array that lies on a GPU, where this one is not expected.
+
+    Raises:
+        KernelInputError: See above.
+    """
+    if is_on_device(array):
+        raise KernelInputError(name, "lies on the GPU", "bring it to the host: cupy.asnumpy")
+    return array
+
+
+def check_masks(masks: Words, n_bits: int) -> None:
+    """Refuse what are not masks of terms on the host, shape (n_terms, ceil(n_bits / 64)).
+
+    Raises:
+        KernelInputError: See above, or a term on a missing qubit.
+    """
+    on_host(masks, "masks")
+    check_shots(masks, n_bits, name="masks", allow_empty=True)
+
+
 def check_pairs(pairs: ArrayLike, n_bits: int, name: str) -> Counts:
     """Refuse pairs with a missing qubit, or of a qubit with itself.
 
@@ -353,7 +374,7 @@ def check_pairs(pairs: ArrayLike, n_bits: int, name: str) -> Counts:
     Raises:
         KernelInputError: See above.
     """
-    found = np.asarray(pairs)
+    found = np.asarray(on_host(pairs, name))
     if found.size == 0:
         return np.zeros((0, 2), dtype=np.int64)
     if found.ndim != 2 or found.shape[1] != 2 or found.dtype.kind not in "iu":
@@ -380,7 +401,7 @@ def check_reals(numbers: ArrayLike, shape: tuple[int, ...], name: str) -> Reals:
     Raises:
         KernelInputError: See above.
     """
-    found = np.asarray(numbers)
+    found = np.asarray(on_host(numbers, name))
     if found.size == 0 and 0 in shape:
         return np.zeros(shape)
     if found.dtype.kind not in "fiu":

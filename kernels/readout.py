@@ -16,7 +16,7 @@ import numpy as np
 from cudaq_target.kernels.backends import Backend, implementation
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.intervals import check_confidence
-from cudaq_target.kernels.observables import check_reals
+from cudaq_target.kernels.observables import check_masks, check_reals
 from cudaq_target.kernels.packed import check_shots
 from cudaq_target.kernels.statistics import occupation
 
@@ -227,7 +227,7 @@ def corrected_z_values(
         BackendUnavailableError: The back end does not run here.
     """
     check_shots(shots, n_bits)
-    check_shots(masks, n_bits, name="masks", allow_empty=True)
+    check_masks(masks, n_bits)
     real = check_reals(weights, (len(masks),), "weights")
     start = float(check_reals(constant, (), "constant"))
     factors = _z_factors(check_confusion(confusion, n_bits))
@@ -260,7 +260,7 @@ def corrected_z_bounds(
     """
     from cudaq_target.kernels.reference.layout import unpack_bits  # noqa: PLC0415 - host alone
 
-    check_shots(masks, n_bits, name="masks", allow_empty=True)
+    check_masks(masks, n_bits)
     real = check_reals(weights, (len(masks),), "weights")
     largest = np.abs(_z_factors(check_confusion(confusion, n_bits))).max(axis=1)
     products = np.where(unpack_bits(masks, n_bits), largest, 1.0).prod(axis=1)
@@ -294,7 +294,7 @@ def corrected_z_expectation(
         BackendUnavailableError: The back end does not run here.
     """
     check_shots(shots, n_bits)
-    check_shots(masks, n_bits, name="masks", allow_empty=True)
+    check_masks(masks, n_bits)
     if len(shots) < 2:
         raise KernelInputError("shots", "hold one shot", "a standard error needs two or more")
     factors = _z_factors(check_confusion(confusion, n_bits))
@@ -326,4 +326,4 @@ def _z_factors(confusion: Reals) -> Reals:
 
 
 def _on_host(counts: Counts) -> Counts:
-    return counts.get() if hasattr(counts, "get") else counts  # type: ignore[no-any-return]
+    return counts.get() if hasattr(counts, "get") else counts

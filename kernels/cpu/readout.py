@@ -209,7 +209,7 @@ def assignment_(
         distance += popcount(strings[read, w] ^ strings[prepared, w])
     if distance > np.uint64(max_distance):
         return 0.0
-    probability = right[prepared]
+    probability = float(right[prepared])
     for w in range(strings.shape[1]):
         wrong = strings[read, w] ^ strings[prepared, w]
         while wrong:

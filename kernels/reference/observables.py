@@ -61,7 +61,8 @@ def violation_counts(shots: Words, n_bits: int, pairs: Counts) -> Counts:
 
     def violations(bits: NDArray[np.uint8]) -> Counts:
         both = bits[:, pairs[:, 0]] & bits[:, pairs[:, 1]]
-        return both.sum(axis=1, dtype=np.int64)
+        counts: Counts = both.sum(axis=1, dtype=np.int64)
+        return counts
 
     return _by_block(shots, n_bits, violations)
 
@@ -86,7 +87,8 @@ def qubo_costs(shots: Words, n_bits: int, matrix: Reals, constant: float) -> Rea
 
     def costs(bits: NDArray[np.uint8]) -> Reals:
         x = bits.astype(np.float64)
-        return constant + ((x @ matrix) * x).sum(axis=1)
+        total: Reals = constant + ((x @ matrix) * x).sum(axis=1)
+        return total
 
     return _by_block(shots, n_bits, costs)
 

@@ -79,4 +79,5 @@ def assignment_product(
 
 def assignment_sums(strings: Words, n_bits: int, confusion: Reals, max_distance: int) -> Reals:
     """Sum the columns of the assignment matrix."""
-    return assignment_matrix(strings, n_bits, confusion, max_distance).sum(axis=0)
+    sums: Reals = assignment_matrix(strings, n_bits, confusion, max_distance).sum(axis=0)
+    return sums
