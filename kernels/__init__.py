@@ -9,12 +9,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cudaq_target.kernels.backends import Backend
-    from cudaq_target.kernels.decoding import parities
+    from cudaq_target.kernels.backends import (
+        Backend,
+    )
+    from cudaq_target.kernels.betting import (
+        EmpiricalBernstein,
+        HedgedBetting,
+    )
+    from cudaq_target.kernels.decoding import (
+        parities,
+    )
     from cudaq_target.kernels.errors import (
         BackendUnavailableError,
+        ConvergenceError,
         KernelError,
         KernelInputError,
+    )
+    from cudaq_target.kernels.estimation import (
+        Experiment,
+        OutcomeErrors,
+        information_gain,
+        most_informative,
+        outcome_probabilities,
+        posterior_update,
+    )
+    from cudaq_target.kernels.grid import (
+        GridPosterior,
+    )
+    from cudaq_target.kernels.intervals import (
+        Interval,
+        MixtureBernstein,
+        bernoulli_interval,
     )
     from cudaq_target.kernels.layout import (
         concatenate_shots,
@@ -27,34 +52,117 @@ if TYPE_CHECKING:
         transpose_bits,
         unpack_bits,
     )
-    from cudaq_target.kernels.moments import RunningMoments
+    from cudaq_target.kernels.moments import (
+        RunningMoments,
+    )
+    from cudaq_target.kernels.observables import (
+        MisCosts,
+        ising_bounds,
+        ising_energies,
+        maxcut_bounds,
+        maxcut_costs,
+        mis_bounds,
+        mis_costs,
+        pauli_z_bounds,
+        pauli_z_expectation,
+        pauli_z_values,
+        qubo_bounds,
+        qubo_costs,
+        violation_counts,
+    )
+    from cudaq_target.kernels.particles import (
+        ParticlePosterior,
+    )
+    from cudaq_target.kernels.pauli_groups import (
+        PauliGroup,
+        PauliStream,
+        group_pauli_terms,
+    )
+    from cudaq_target.kernels.readout import (
+        ReadoutCalibration,
+        calibrate_readout,
+        correct_probabilities,
+        corrected_z_bounds,
+        corrected_z_expectation,
+        corrected_z_values,
+        readout_overhead,
+    )
     from cudaq_target.kernels.statistics import (
         histogram,
         marginal_histogram,
         occupation,
         pair_correlations,
     )
+    from cudaq_target.kernels.streams import (
+        ObservableStream,
+        StreamingMean,
+    )
+    from cudaq_target.kernels.subspace import (
+        QuasiCounts,
+        correct_counts,
+    )
 
 __all__ = [
     "Backend",
     "BackendUnavailableError",
+    "ConvergenceError",
+    "EmpiricalBernstein",
+    "Experiment",
+    "GridPosterior",
+    "HedgedBetting",
+    "Interval",
     "KernelError",
     "KernelInputError",
+    "MisCosts",
+    "MixtureBernstein",
+    "ObservableStream",
+    "OutcomeErrors",
+    "ParticlePosterior",
+    "PauliGroup",
+    "PauliStream",
+    "QuasiCounts",
+    "ReadoutCalibration",
     "RunningMoments",
+    "StreamingMean",
+    "bernoulli_interval",
+    "calibrate_readout",
     "concatenate_shots",
+    "correct_counts",
+    "correct_probabilities",
+    "corrected_z_bounds",
+    "corrected_z_expectation",
+    "corrected_z_values",
+    "group_pauli_terms",
     "histogram",
+    "information_gain",
+    "ising_bounds",
+    "ising_energies",
     "marginal_bits",
     "marginal_histogram",
+    "maxcut_bounds",
+    "maxcut_costs",
+    "mis_bounds",
+    "mis_costs",
+    "most_informative",
     "occupation",
+    "outcome_probabilities",
     "outcome_words",
     "pack_bits",
     "pair_correlations",
     "parities",
+    "pauli_z_bounds",
+    "pauli_z_expectation",
+    "pauli_z_values",
     "planes_to_shots",
     "post_select",
+    "posterior_update",
+    "qubo_bounds",
+    "qubo_costs",
+    "readout_overhead",
     "select_shots",
     "transpose_bits",
     "unpack_bits",
+    "violation_counts",
 ]
 
 # One line per public name, sorted; the same names stand above, once for type checkers and once in
@@ -62,23 +170,64 @@ __all__ = [
 _MODULES = {
     "Backend": "backends",
     "BackendUnavailableError": "errors",
+    "ConvergenceError": "errors",
+    "EmpiricalBernstein": "betting",
+    "Experiment": "estimation",
+    "GridPosterior": "grid",
+    "HedgedBetting": "betting",
+    "Interval": "intervals",
     "KernelError": "errors",
     "KernelInputError": "errors",
+    "MisCosts": "observables",
+    "MixtureBernstein": "intervals",
+    "ObservableStream": "streams",
+    "OutcomeErrors": "estimation",
+    "ParticlePosterior": "particles",
+    "PauliGroup": "pauli_groups",
+    "PauliStream": "pauli_groups",
+    "QuasiCounts": "subspace",
+    "ReadoutCalibration": "readout",
     "RunningMoments": "moments",
+    "StreamingMean": "streams",
+    "bernoulli_interval": "intervals",
+    "calibrate_readout": "readout",
     "concatenate_shots": "layout",
+    "correct_counts": "subspace",
+    "correct_probabilities": "readout",
+    "corrected_z_bounds": "readout",
+    "corrected_z_expectation": "readout",
+    "corrected_z_values": "readout",
+    "group_pauli_terms": "pauli_groups",
     "histogram": "statistics",
+    "information_gain": "estimation",
+    "ising_bounds": "observables",
+    "ising_energies": "observables",
     "marginal_bits": "layout",
     "marginal_histogram": "statistics",
+    "maxcut_bounds": "observables",
+    "maxcut_costs": "observables",
+    "mis_bounds": "observables",
+    "mis_costs": "observables",
+    "most_informative": "estimation",
     "occupation": "statistics",
+    "outcome_probabilities": "estimation",
     "outcome_words": "layout",
     "pack_bits": "layout",
     "pair_correlations": "statistics",
     "parities": "decoding",
+    "pauli_z_bounds": "observables",
+    "pauli_z_expectation": "observables",
+    "pauli_z_values": "observables",
     "planes_to_shots": "layout",
     "post_select": "layout",
+    "posterior_update": "estimation",
+    "qubo_bounds": "observables",
+    "qubo_costs": "observables",
+    "readout_overhead": "readout",
     "select_shots": "layout",
     "transpose_bits": "layout",
     "unpack_bits": "layout",
+    "violation_counts": "observables",
 }
 
 
