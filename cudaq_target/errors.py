@@ -218,3 +218,61 @@ class UnsupportedProgramError(TargetError):
 
     def __str__(self) -> str:
         return f"{self.subject} cannot be emulated: {self.reason}. {self.remedy}"
+
+
+@dataclass
+class WaveformError(TargetError):
+    """Points given for an amplitude, a detuning or a phase are no such thing.
+
+    Attributes:
+        waveform: Which one, in the user's words.
+        reason: What is wrong with it.
+        remedy: What would work.
+        time_ns: Where in time (ns), or None.
+        atoms: Which atoms are concerned, where not all are.
+    """
+
+    waveform: str
+    reason: str
+    remedy: str
+    time_ns: float | None = None
+    atoms: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        at = "" if self.time_ns is None else f" at {self.time_ns:g} ns"
+        return f"{self.waveform}{at}: {self.reason}. {self.remedy}"
+
+
+@dataclass
+class RegisterError(TargetError):
+    """Positions given for atoms are no register of any device.
+
+    Attributes:
+        reason: What is wrong with them.
+        remedy: What would work.
+        sites: Which sites are concerned.
+    """
+
+    reason: str
+    remedy: str
+    sites: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"register: {self.reason}. {self.remedy}"
+
+
+@dataclass
+class AnalogLimitError(DeviceLimitError):
+    """An analog program asks for more, or less, than the device offers.
+
+    Attributes:
+        time_ns: Where in time (ns), or None.
+        atoms: Which atoms, where not all.
+        value: What was asked for, in the unit of the limit.
+        nearest: The nearest value that the device accepts, same unit.
+    """
+
+    time_ns: float | None = None
+    atoms: tuple[int, ...] = ()
+    value: float | None = None
+    nearest: float | None = None
