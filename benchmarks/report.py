@@ -31,6 +31,8 @@ PACKAGES = (
     "cudaq-target",
     "cuda-quantum-cu12",
     "cuda-quantum-cu13",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
     "eclipse-zenoh",
     "iceoryx2",
     "mqt.bench",
@@ -302,5 +304,8 @@ def _versions() -> dict[str, str]:
 
 def _commit() -> str:
     command = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # a bare node has no git
+        return "unknown"
     return done.stdout.strip() or "unknown"

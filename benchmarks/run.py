@@ -29,7 +29,7 @@ from benchmarks.table import refresh
 if TYPE_CHECKING:
     from benchmarks.report import Section
 
-NAMES = ("compile", "digital", "kernels", "rtt", "throughput", "stream")
+NAMES = ("compile", "digital", "kernels", "rtt", "throughput", "stream", "gpu")
 MODULES = {"kernels": "shots"}  # where the module is not named like the benchmark
 
 

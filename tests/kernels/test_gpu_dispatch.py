@@ -171,6 +171,45 @@ def test_handlers_give_what_numpy_gives(ring) -> None:
     client.close()
 
 
+def answer_of(frame: bytes) -> tuple[int, bytes]:
+    """Status and result, from the answer slot of one call."""
+    status, n_bytes = struct.unpack_from("<iI", frame, 4)
+    return status, frame[24 : 24 + n_bytes]
+
+
+def assert_shots_agree(client: Client, n_shots: int) -> None:
+    """Row 28: GPU against native and compiled handlers, and NumPy, bit for bit."""
+    rng = np.random.default_rng(28)
+    made, native = functions(), cpu_dispatcher(functions())
+    session, slot = native.session(STRIDE), bytearray(STRIDE)
+    totals = np.zeros((2, N_QUBITS), dtype=np.int64)
+    masks = made["parities"].table
+    for first in range(0, n_shots, 100):
+        body = batch(rng, 100)
+        rows = np.frombuffer(body, dtype=np.uint64, offset=24).reshape(100, 2)
+        odd = np.bitwise_count(rows[:, None, :] & masks).sum(axis=2) & 1
+        for name in ("occupation", "parities", "energy"):
+            sent = request_frame(function_id(name), body, first & 0xFFFF)
+            native.handle(session, sent, slot)
+            ours = client.call(function_id(name), body, timeout_ns=ANSWER_NS)
+            assert ours == answer_of(bytes(slot)), (name, first)
+            if name == "occupation":
+                totals[0] += np.frombuffer(ours[1], dtype=np.uint32)
+            if name == "parities":
+                bits = np.unpackbits(np.frombuffer(ours[1], np.uint8), bitorder="little")
+                np.testing.assert_array_equal(bits.reshape(100, -1)[:, :N_CHECKS], odd)
+        bits = np.unpackbits(rows.view(np.uint8), axis=1, bitorder="little")
+        totals[1] += bits[:, :N_QUBITS].sum(axis=0, dtype=np.int64)
+    np.testing.assert_array_equal(totals[0], totals[1])
+
+
+@pytest.mark.usefixtures("server")
+def test_a_hundred_thousand_shots_agree_bit_for_bit(ring) -> None:
+    client = Client(ring, wait="yield")
+    assert_shots_agree(client, 100_000)
+    client.close()
+
+
 CLIENT = """
 import sys
 from cudaq_target.coupler.shm import Client, SlotRing
