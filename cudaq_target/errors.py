@@ -73,20 +73,22 @@ class DeviceLimitError(TargetError):
 
 @dataclass
 class UnsuitableDeviceError(TargetError):
-    """A device lacks the channels that a gate kernel needs.
+    """A device lacks the channels that a program needs.
 
     Attributes:
         device: Name of the device.
         reason: Which channel is missing and what it is needed for.
         remedy: What would work.
+        purpose: Kind of the program.
     """
 
     device: str
     reason: str
     remedy: str
+    purpose: str = "gate kernels"
 
     def __str__(self) -> str:
-        return f"{self.device} cannot run gate kernels: {self.reason}. {self.remedy}"
+        return f"{self.device} cannot run {self.purpose}: {self.reason}. {self.remedy}"
 
 
 @dataclass
