@@ -14,7 +14,7 @@ from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.estimation import Experiment, OutcomeErrors
 from cudaq_target.kernels.grid import GridPosterior
 from cudaq_target.kernels.particles import ParticlePosterior
-from tests.kernels.backends import seeds
+from tests.kernels.backends import BACKENDS, seeds
 
 HOSTS = ("numpy", "cpu")
 
@@ -79,7 +79,7 @@ def test_back_ends_agree(seed, n_points, n_shots) -> None:
     assert gains[0].max() <= 1.0 + 1e-12
 
 
-@pytest.mark.parametrize("backend", HOSTS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_update_is_the_beta_distribution(backend) -> None:
     q = (np.arange(20_000) + 0.5) / 20_000
     log_weights = np.full(len(q), -np.log(len(q)))
@@ -92,7 +92,7 @@ def test_update_is_the_beta_distribution(backend) -> None:
     assert weights @ q**2 - (weights @ q) ** 2 == pytest.approx(variance, rel=1e-5)
 
 
-@pytest.mark.parametrize("backend", HOSTS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_million_shots_neither_overflow_nor_vanish(backend) -> None:
     q = np.linspace(0.01, 0.99, 99)
     log_weights = np.log(np.full(99, 1 / 99))
@@ -106,7 +106,7 @@ def test_a_million_shots_neither_overflow_nor_vanish(backend) -> None:
     np.testing.assert_allclose(np.exp(kept), [0.0, 0.25, 0.75])
 
 
-@pytest.mark.parametrize("backend", HOSTS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_gain_is_the_expected_fall_of_entropy(backend) -> None:
     rng = np.random.default_rng(1)
     weights = rng.dirichlet(np.ones(50))

@@ -105,6 +105,12 @@ def test_the_best_shot_of_all_is_a_maximum_independent_set(backend) -> None:
     assert costs.min() == -max(map(len, independent))
 
 
+class OnDevice:
+    """Looks like an array in the memory of a GPU."""
+
+    __cuda_array_interface__ = {"version": 3}  # noqa: RUF012
+
+
 GOOD = (np.zeros((2, 1), dtype=np.uint64), 3)
 KERNELS = {
     "ising": lambda shots, n: observables.ising_energies(shots, n, [], []),
@@ -153,6 +159,8 @@ def test_bad_shots(kernel, shots, n_bits, match) -> None:
             lambda: observables.pauli_z_expectation(*GOOD, np.array([[1]])),
             "masks has dtype int64",
         ),
+        (lambda: observables.ising_energies(*GOOD, OnDevice(), [1.0]), "edges lies on the GPU"),
+        (lambda: observables.pauli_z_values(*GOOD, OnDevice(), []), "masks lies on the GPU"),
         (lambda: observables.maxcut_costs(*GOOD, [(0, 5)]), "edges hold"),
         (lambda: observables.maxcut_costs(*GOOD, [(0, 1)], [np.nan]), "weights holds nan"),
         (lambda: observables.mis_costs(*GOOD, [(0, 5)]), "edges hold"),

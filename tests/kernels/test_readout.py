@@ -35,7 +35,7 @@ def host(array) -> np.ndarray:
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
-@pytest.mark.parametrize("backend", BACKENDS[:2])
+@pytest.mark.parametrize("backend", BACKENDS)
 @settings(deadline=None, max_examples=40)
 @given(n_bits=st.integers(1, 8), seed=seeds())
 def test_probabilities_come_back(backend, n_bits, seed) -> None:
@@ -132,7 +132,7 @@ def test_calibration_intervals_are_exact(n_ones: int) -> None:
         assert high[0, 0] == 1.0
 
 
-@pytest.mark.parametrize("backend", BACKENDS[:2])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("method", ["direct", "iterative"])
 def test_all_strings_seen_is_the_full_inverse(backend, method) -> None:
     rng = np.random.default_rng(8)
@@ -147,7 +147,7 @@ def test_all_strings_seen_is_the_full_inverse(backend, method) -> None:
         assert corrected.overhead == pytest.approx(readout.readout_overhead(confusion))
 
 
-@pytest.mark.parametrize("backend", BACKENDS[:2])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("n_bits", [6, 70])
 @pytest.mark.parametrize("max_distance", [None, 2])
 def test_subspace_is_the_reduced_matrix(backend, n_bits, max_distance) -> None:
