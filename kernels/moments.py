@@ -24,8 +24,9 @@ class RunningMoments:
     T. F. Chan, G. H. Golub and R. J. LeVeque, Am. Stat. 37, 242 (1983), eq. 2.1, which for frames
     of one row are B. P. Welford's (Technometrics 4, 419 (1962)). No value is kept, and no sum of
     squares cancels: for values with mean m and standard deviation s the relative error of the
-    variance grows like ε |m| / s and not like ε (m / s)², with ε = 2^-53. Back ends agree to this
-    error, not bit for bit.
+    variance grows like ε |m| / s and not like ε (m / s)², with ε = 2^-53; the mean is rounded once
+    per frame, so that its error is at most about ε |m| per frame and in practice like that of a
+    random walk. Back ends agree to these errors, not bit for bit.
 
     Attributes:
         n: Rows seen.

@@ -54,8 +54,9 @@ def test_a_large_mean_costs_no_digits(backend, seed: int, frame: int) -> None:
     moments = RunningMoments.empty(1)
     for first in range(0, len(values), frame):
         moments = moments.add(values[first : first + frame], backend=backend)
-    assert abs(moments.variance()[0] / variance - 1.0) < 1e-6
-    assert abs(moments.mean[0] - float(mean)) < 1e-6
+    assert abs(moments.variance()[0] / variance - 1.0) < 1e-5
+    n_merges = len(values) // frame + 1
+    assert abs(moments.mean[0] - float(mean)) <= (n_merges + 10) * 2**-52 * 1e9
 
 
 @given(n_left=st.integers(0, 50), n_right=st.integers(0, 50), seed=backends.seeds())
