@@ -21,7 +21,7 @@ class RunningMoments:
     """Moments of the columns of all values seen so far.
 
     Frames are reduced to mean and sum of squared deviations and merged by the pairwise updates of
-    T. F. Chan, G. H. Golub and R. J. LeVeque, Am. Stat. 37, 242 (1983), eq. 2.1, which for frames
+    T. F. Chan, G. H. Golub and R. J. LeVeque, Am. Stat. 37, 242 (1983), which for frames
     of one row are B. P. Welford's (Technometrics 4, 419 (1962)). No value is kept, and no sum of
     squares cancels: for values with mean m and standard deviation s the relative error of the
     variance grows like ε |m| / s and not like ε (m / s)², with ε = 2^-53; the mean is rounded once

@@ -202,7 +202,7 @@ def column_moments_(values: Reals, mean: Reals, squares: Reals, room: Reals) -> 
     """Moments of columns in one pass over the memory.
 
     Chunks that fit the L1 cache are read twice (mean, then deviations) and merged (T. F. Chan,
-    G. H. Golub and R. J. LeVeque, Am. Stat. 37, 242 (1983), eqs. 2.1: pairwise updates).
+    G. H. Golub and R. J. LeVeque, Am. Stat. 37, 242 (1983): pairwise updates).
 
     Args:
         values: Shape (n_rows, n_columns).
