@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cudaq_target.kernels.statevector_backend import Backend
 
-_STATE = "NDArray[np.complexfloating]"
+    State = NDArray[np.complexfloating]
 
 SERIAL_PRODUCT = 1 << 15
 """Multiplications up to which BLAS libraries do not wake their threads, which here only wait."""
@@ -74,7 +74,7 @@ def apply_block(
     if backend == "gpu" or is_on_device(state):
         segments, offsets, new_offsets = block_layout(dims, sites, out_dims)
         kernels = implementation("statevector", backend or "auto", state)
-        return cast(_STATE, kernels.apply_block(state, matrix, segments, offsets, new_offsets))
+        return cast("State", kernels.apply_block(state, matrix, segments, offsets, new_offsets))
     if choose_backend(backend, state.size) == "cpu":
         return _apply_compiled(state, dims, sites, in_dims, out_dims, matrix, threads)
     result = _apply_reference(state, dims, sites, in_dims, out_dims, matrix)
@@ -216,7 +216,7 @@ def apply_diagonal(
         strides = np.array([prod(dims[s + 1 :]) for s in sites], dtype=np.int64)
         radix = np.array([dims[s] for s in sites], dtype=np.int64)
         kernels = implementation("statevector", backend or "auto", state)
-        return cast(_STATE, kernels.apply_diagonal(state, diagonal, strides, radix))
+        return cast("State", kernels.apply_diagonal(state, diagonal, strides, radix))
     if choose_backend(backend, state.size) == "cpu":
         strides = np.array([prod(dims[s + 1 :]) for s in sites], dtype=np.int64)
         radix = np.array([dims[s] for s in sites], dtype=np.int64)
@@ -319,7 +319,7 @@ def rotate_qubits(
     """
     if backend == "gpu" or is_on_device(state):
         kernels = implementation("statevector", backend or "auto", state)
-        return cast(_STATE, kernels.rotate_qubits(state, rotations))
+        return cast("State", kernels.rotate_qubits(state, rotations))
     dims = (2,) * len(rotations)
     for qubit, rotation in enumerate(rotations):
         if not np.array_equal(rotation, np.eye(2)):
