@@ -308,7 +308,12 @@ class LinkCore:
         """Send and receive through this from now on."""
 
     def detach(self) -> None:
-        """There is no connection: `call`, `submit` and `collect` give None."""
+        """
+        There is no connection: `call`, `submit` and `collect` give None.
+
+        Raises:
+            LinkInUseError: One of them waits.
+        """
 
     def call(self, function: str | int, arguments: Buffer, timeout_s: float, timestamp_ns: int) -> object:
         """
@@ -547,12 +552,13 @@ class Dispatcher:
             HandlerStuckError: A function has not returned; the ring is taken until it does, and `stop` may be called again.
         """
 
-    def session(self, frame_bytes: int) -> Session:
+    def session(self, frame_bytes: int, *, min_window: int = 0) -> Session:
         """
         Memory for one client of a byte transport.
 
         Args:
             frame_bytes: Longest request or answer (bytes).
+            min_window: Requests to remember at least, on transports that repeat them.
         """
 
     def handle(self, session: Session, request: Buffer, response: Buffer, *, exact: bool = True) -> int:
@@ -571,6 +577,10 @@ class Dispatcher:
 
     def counters(self) -> dict[str, int]:
         """Counts since construction, by the names of `counters.Counters`."""
+
+    @property
+    def running(self) -> str | None:
+        """Name of the function that runs; None for none."""
 
     @property
     def session_bytes(self) -> int:

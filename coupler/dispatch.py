@@ -191,6 +191,7 @@ class Dispatcher:
         self._pending: dict[int, _Waiting] = {}
         self._n_tickets = 0
         self._is_shut = False
+        self.running: str | None = None  # the function that runs, for other threads
         self._reported: set[int] = set()
 
     @property
@@ -382,6 +383,7 @@ class Dispatcher:
 
     def _guarded(self, function: Function, call: Call) -> Reply:
         """The handler's reply; INTERNAL_ERROR where it raised or cannot be sent."""
+        self.running = function.name
         try:
             reply = function.handler(call)
         except Exception:  # noqa: BLE001 - foreign code: what it raises stays in its request
@@ -391,6 +393,8 @@ class Dispatcher:
                 return reply
             if _is_sendable(reply, call.result, function.result_type):
                 return reply
+        finally:
+            self.running = None
         self.counters.handler_failures += 1
         return Reply(Status.INTERNAL_ERROR)
 

@@ -310,6 +310,16 @@ class HandlerStuckError(CouplerError):
         )
 
 
+class LinkInUseError(CouplerError):
+    """A link is used or closed while one of its calls waits."""
+
+    def __str__(self) -> str:
+        return (
+            "a call of this link waits, in another thread or below the handler of a signal; use "
+            "and close a link in one thread, and let a handler raise instead of closing it"
+        )
+
+
 @dataclass
 class RecordingError(CouplerError):
     """A file cannot be used as a recording.

@@ -291,10 +291,14 @@ class Link(Closing):
         return call
 
     def close(self) -> None:
-        """End the session; unanswered requests stay unanswered."""
+        """End the session; unanswered requests stay unanswered.
+
+        Raises:
+            LinkInUseError: A call waits, in another thread or below this handler of a signal.
+        """
         if not self._is_closed and os.getpid() == self._pid:
-            self._is_closed = True
             self._wire.close()
+            self._is_closed = True
 
     def __repr__(self) -> str:
         return f"Link({str(self.endpoint)!r}, {self.n_in_flight} in flight)"

@@ -11,7 +11,7 @@ from cudaq_target.coupler.counters import Counters
 from cudaq_target.coupler.dispatch import Call, Function, Reply, table_of
 from cudaq_target.coupler.frame import RequestHeader
 from cudaq_target.coupler.payload import PayloadType
-from cudaq_target.coupler.serving import Serving
+from cudaq_target.coupler.serving import PATIENCE_S, Serving
 from cudaq_target.coupler.sessions import DuplicateWindow, Session
 from cudaq_target.coupler.shm import Dispatcher
 from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 MAX_SESSIONS: Final = 256
-_PATIENCE_S: Final = 5.0
+# Strangers without keys cost a session each; together they get no more memory than this.
+_SESSIONS_BYTES: Final = 256 << 20
 _FLOAT_BYTES: Final = {
     PayloadType.FLOAT32: 4,
     PayloadType.ARRAY_FLOAT32: 4,
@@ -145,11 +146,23 @@ class NativeServer(Serving):
             return False
         if self.is_running:
             try:
-                patience_s = _PATIENCE_S if timeout_s is None else timeout_s
+                patience_s = PATIENCE_S if timeout_s is None else timeout_s
                 self._dispatcher.stop(drain=self._drains, timeout_s=patience_s)
             finally:
                 remove_ring(self._ring)
         return True
+
+
+def sessions_that_fit(window: int, slot_bytes: int, session_bytes: int) -> int:
+    """Clients that a server remembers at most.
+
+    Args:
+        window: Requests remembered per client, each with its answer.
+        slot_bytes: Longest of either (bytes).
+        session_bytes: State of stateful functions (bytes).
+    """
+    per_session = 2 * window * slot_bytes + session_bytes + 1
+    return max(1, min(MAX_SESSIONS, _SESSIONS_BYTES // per_session))
 
 
 class _NativeCounters:
@@ -165,17 +178,27 @@ class NativeTable:
 
     n_pending: Final = 0
 
-    def __init__(self, dispatcher: Dispatcher, slot_bytes: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, slot_bytes: int, *, min_window: int = 0) -> None:
         """Serve with compiled functions.
 
         Args:
             dispatcher: Serves no ring.
             slot_bytes: Longest request and longest answer (bytes).
+            min_window: Requests of each client to remember at least.
         """
         self.slot_bytes = slot_bytes
         self.counters = _NativeCounters(dispatcher)
         self._dispatcher = dispatcher
+        self._min_window = min_window
+        self._max_sessions = sessions_that_fit(
+            max(min_window, dispatcher.window), slot_bytes, dispatcher.session_bytes
+        )
         self._sessions: OrderedDict[Hashable, NativeSession] = OrderedDict()
+
+    @property
+    def running(self) -> str | None:
+        """The function that runs, for other threads."""
+        return self._dispatcher.running
 
     def dispatch_into(
         self,
@@ -189,9 +212,10 @@ class NativeTable:
         """Serve one frame; as `dispatch.Dispatcher.dispatch_into`."""
         native = self._sessions.get(session.peer)
         if native is None:
-            native = self._sessions[session.peer] = self._dispatcher.session(self.slot_bytes)
-            if len(self._sessions) > MAX_SESSIONS:
+            if len(self._sessions) >= self._max_sessions:
                 self._sessions.popitem(last=False)
+            native = self._dispatcher.session(self.slot_bytes, min_window=self._min_window)
+            self._sessions[session.peer] = native
         return self._dispatcher.handle(native, frame[:n_bytes], answer, exact=exact)
 
     def finish(self, ticket: Ticket, status: int, result: Buffer = b"") -> bytes | None:  # noqa: ARG002

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final, Protocol, overload
 from cudaq_target.coupler.control import ControlServer
 from cudaq_target.coupler.dispatch import RPC_INCREMENT, Dispatcher, Function
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
-from cudaq_target.coupler.errors import FrameTooLongError
+from cudaq_target.coupler.errors import FrameTooLongError, HandlerStuckError
 from cudaq_target.coupler.link_errors import ServerFailedError
 from cudaq_target.coupler.security import check_bind
-from cudaq_target.coupler.serving import Serving
+from cudaq_target.coupler.serving import PATIENCE_S, Serving
 from cudaq_target.coupler.sessions import DuplicateWindow, Session
 from cudaq_target.coupler.transports.interface import TransportOptions
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 MAX_SESSIONS: Final = 256
 # Repeats are recognised among so many times the requests that a client has in flight.
-_WINDOWS_REMEMBERED: Final = 4
+WINDOWS_REMEMBERED: Final = 4
 _IDLE_S: Final = 0.02
 _PENDING_S: Final = 0.001
 _TEND_NS: Final = 20_000_000
@@ -62,6 +62,10 @@ class Answerer(Protocol):
     @property
     def n_pending(self) -> int:
         """Requests whose handlers answer later."""
+
+    @property
+    def running(self) -> str | None:
+        """The function that runs, for other threads."""
 
     def dispatch_into(
         self,
@@ -103,7 +107,7 @@ class Server(Serving):
             raise FrameTooLongError(dispatcher.slot_bytes, port.slot_bytes)
         self._dispatcher = dispatcher
         self._port = port
-        self._n_remembered = _WINDOWS_REMEMBERED * n_slots
+        self._n_remembered = WINDOWS_REMEMBERED * n_slots
         self._sessions: OrderedDict[Hashable, Session] = OrderedDict()
         self._finished: deque[tuple[Ticket, int, bytes]] = deque()
         self._stop = threading.Event()
@@ -143,6 +147,7 @@ class Server(Serving):
         """Answer what is pending with CANCELLED and stop.
 
         Raises:
+            HandlerStuckError: A function does not return; the server ends when it does.
             ServerFailedError: The server had stopped with an error before.
         """
         if not self._end():
@@ -155,7 +160,10 @@ class Server(Serving):
         if os.getpid() != self._pid:
             return False
         self._stop.set()
-        self._thread.join(timeout_s)
+        patience_s = PATIENCE_S if timeout_s is None else timeout_s
+        self._thread.join(patience_s)
+        if self._thread.is_alive():
+            raise HandlerStuckError(self._dispatcher.running or "?", patience_s)
         return True
 
     def _run(self) -> None:
@@ -312,7 +320,9 @@ def _serve_native(
         return NativeServer(dispatcher, place, options, drains=drains)
     if place.scheme is not Scheme.UDP:
         return _serve_zeromq(dispatcher, place, options, security, drains=drains)
-    table = NativeTable(dispatcher, options.slot_bytes)
+    # Its clients repeat what gets no answer: without a memory a request would be executed twice.
+    n_remembered = WINDOWS_REMEMBERED * options.n_slots
+    table = NativeTable(dispatcher, options.slot_bytes, min_window=n_remembered)
     return Server(table, _port(place, options, security), options.n_slots)
 
 
@@ -324,9 +334,9 @@ def _serve_zeromq(
     *,
     drains: bool,
 ) -> Server:
-    from cudaq_target.coupler.native_server import NativeTable  # noqa: PLC0415 - compiled
+    from cudaq_target.coupler.native_server import NativeTable, sessions_that_fit  # noqa: PLC0415
     from cudaq_target.coupler.transports.zeromq import ZmqPort  # noqa: PLC0415 - one transport
-    from cudaq_target.coupler.zmq_server import ZmqServer, sessions_that_fit  # noqa: PLC0415
+    from cudaq_target.coupler.zmq_server import ZmqServer  # noqa: PLC0415
 
     port = ZmqPort(place, options, security)
     n_sessions = sessions_that_fit(dispatcher.window, options.slot_bytes, dispatcher.session_bytes)

@@ -14,6 +14,8 @@ from cudaq_target.coupler.errors import HandlerStuckError
 if TYPE_CHECKING:
     from cudaq_target.coupler.endpoint import Endpoint
 
+# How long `close` waits for a function that runs.
+PATIENCE_S: Final = 5.0
 _LAST_WAIT_S: Final = 2.0
 
 
@@ -36,7 +38,7 @@ class Serving(Closing):
 
     @abstractmethod
     def _end(self, timeout_s: float | None = None) -> bool:
-        """Stop the thread and wait for it.
+        """Stop the thread and wait for it, for `PATIENCE_S` where no other time is given.
 
         False in a child of a fork, which has neither the thread nor a claim on what it serves.
         """

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cudaq_target.coupler.native_server import NativeTable
-from cudaq_target.coupler.server import MAX_SESSIONS, Server
+from cudaq_target.coupler.server import Server
 
 if TYPE_CHECKING:
     from cudaq_target.coupler._zmq import Service
     from cudaq_target.coupler.shm import Dispatcher
     from cudaq_target.coupler.transports.interface import TransportOptions
     from cudaq_target.coupler.transports.zeromq import ZmqPort
-
-# Strangers without keys cost a session each; together they get no more memory than this.
-_SESSIONS_BYTES: Final = 256 << 20
-
-
-def sessions_that_fit(window: int, slot_bytes: int, session_bytes: int) -> int:
-    """Clients that a server remembers at most.
-
-    Args:
-        window: Requests remembered per client, each with its answer.
-        slot_bytes: Longest of either (bytes).
-        session_bytes: State of stateful functions (bytes).
-    """
-    per_session = 2 * window * slot_bytes + session_bytes + 1
-    return max(1, min(MAX_SESSIONS, _SESSIONS_BYTES // per_session))
 
 
 class ZmqServer(Server):

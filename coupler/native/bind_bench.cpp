@@ -51,7 +51,7 @@ std::pair<Times, std::uint64_t> ping_pong(std::size_t n_rounds, std::size_t n_by
                                           int server_core) {
     check(n_rounds, n_bytes);
     auto result = [&] {
-        const nb::gil_scoped_release unlocked;
+        const cudaq_target::binding::Unlocked unlocked;
         return bench::ping_pong(n_rounds, n_bytes, {client_core, server_core});
     }();
     return to_numpy(or_raise(std::move(result)));
@@ -62,7 +62,7 @@ std::pair<Times, std::uint64_t> rpc(std::size_t n_rounds, std::size_t n_bytes, s
     check(n_rounds, n_bytes);
     const auto strategy = binding::wait_from(wait);
     auto result = [&] {
-        const nb::gil_scoped_release unlocked;
+        const cudaq_target::binding::Unlocked unlocked;
         return bench::rpc(n_rounds, n_bytes, n_slots, strategy, {client_core, server_core});
     }();
     return to_numpy(or_raise(std::move(result)));
@@ -77,7 +77,7 @@ std::pair<std::int64_t, std::uint64_t> stream(std::size_t n_frames, std::size_t 
         throw nb::value_error("n_slots is a power of two");
     }
     auto result = [&] {
-        const nb::gil_scoped_release unlocked;
+        const cudaq_target::binding::Unlocked unlocked;
         return kMeasure(n_frames, n_bytes, n_slots, {client_core, server_core});
     }();
     const auto measured = or_raise(std::move(result));
@@ -87,6 +87,8 @@ std::pair<std::int64_t, std::uint64_t> stream(std::size_t n_frames, std::size_t 
 }  // namespace
 
 NB_MODULE(_bench, module) {
+    // Links and servers that live until the interpreter ends are no defect; nothing is printed.
+    nb::set_leak_warnings(false);
     module.doc() =
         "Round trips and streams between two processes with both ends native; see "
         "`native/bench.hpp`. Cores below 0 are the system's choice.";

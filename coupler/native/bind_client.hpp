@@ -38,13 +38,11 @@ public:
           client_(take_over(mapped, takeover_timeout_s)) {}
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
-    ~Client() override { close(); }
+    ~Client() override { give_back(); }
 
-    void close() noexcept {
-        if (segment_) {
-            release_role(segment_->control().producer, own_stamp());
-            segment_.reset();
-        }
+    void close() {
+        raise_if_waiting(*this);
+        give_back();
     }
 
     nb::tuple call(std::uint32_t function, nb::handle arguments, std::int64_t timeout_ns) {
@@ -115,7 +113,8 @@ public:
         }
         const auto is_ready = [this] { return has_wanted_answer(); };
         if (!is_ready() && timeout_ns > kPythonSpinNs && strategy_ == Wait::kAdaptive) {
-            const nb::gil_scoped_release unlocked;
+            const Waiting waiting(*this);
+            const Unlocked unlocked;
             wait_until(is_ready, Wait::kBusy, ring.producer_bell(), deadline_after(kPythonSpinNs));
         }
         if (!is_ready() &&
@@ -175,7 +174,7 @@ private:
                 }
                 raise("PeerGoneError", mapped.name, "consumer");
             }
-            const nb::gil_scoped_release unlocked;
+            const Unlocked unlocked;
             const timespec nap{0, 1'000'000};
             nanosleep(&nap, nullptr);
         }
@@ -203,8 +202,16 @@ private:
     }
 
     void check_open() const {
+        raise_if_waiting(*this);
         if (!segment_) {
             throw nb::value_error("this client is closed");
+        }
+    }
+
+    void give_back() noexcept {
+        if (segment_) {
+            release_role(segment_->control().producer, own_stamp());
+            segment_.reset();
         }
     }
 
@@ -228,11 +235,12 @@ private:
             }
             relax();
         }
+        const Waiting waiting(*this);
         for (;;) {
             const auto now_ns = monotonic_ns();
             const auto pause_ns = until_ns - now_ns < kLookAroundNs ? until_ns : now_ns + kLookAroundNs;
             {
-                const nb::gil_scoped_release unlocked;
+                const Unlocked unlocked;
                 if (wait_until(ready, strategy_, client_.ring().producer_bell(), pause_ns)) {
                     return Awaited::kReady;
                 }

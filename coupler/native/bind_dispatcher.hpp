@@ -164,12 +164,21 @@ public:
             timeout_s < 1e9 ? static_cast<std::int64_t>(timeout_s * 1e9) : kForever);
         for (;;) {
             const auto pause_ns = std::min(until_ns, deadline_after(kLookAroundNs));
+            bool is_stopped = false;
+            is_serving_ = true;  // `stop` asks, and this thread ends it
             {
-                const nb::gil_scoped_release unlocked;
-                service_->run(pause_ns);
+                const Unlocked unlocked;
+                is_stopped = service_->run(pause_ns);
             }
+            is_serving_ = false;
             const bool is_signalled = PyErr_CheckSignals() != 0;
-            if (is_signalled || pause_ns == until_ns) {
+            if (!service_) {  // what handles the signal has stopped it
+                if (is_signalled) {
+                    throw nb::python_error();
+                }
+                return;
+            }
+            if (is_signalled || is_stopped || pause_ns == until_ns) {
                 close();
                 if (is_signalled) {
                     throw nb::python_error();
@@ -186,10 +195,10 @@ public:
         }
     }
 
-    std::unique_ptr<Session> session(std::size_t frame_bytes) {
+    std::unique_ptr<Session> session(std::size_t frame_bytes, std::uint32_t min_window) {
         check_idle();
         dispatcher_->prepare(frame_bytes);
-        return std::make_unique<Session>(window_, frame_bytes, session_bytes_);
+        return std::make_unique<Session>(std::max(window_, min_window), frame_bytes, session_bytes_);
     }
 
     std::size_t handle(Session& session, nb::handle request, nb::handle response, bool is_exact) {
@@ -199,7 +208,7 @@ public:
         if (out.bytes().size() < kFrameHeaderBytes) {
             throw nb::value_error("response has room for fewer than 24 bytes");
         }
-        const nb::gil_scoped_release unlocked;
+        const Unlocked unlocked;
         return dispatcher_->handle(in.bytes(), out.writable(), session, is_exact);
     }
 
@@ -212,6 +221,10 @@ public:
     }
     std::size_t session_bytes() const { return session_bytes_; }
     std::uint32_t window() const { return window_; }
+    std::optional<std::string> running() const {
+        const auto id = dispatcher_->running();
+        return id == 0 ? std::nullopt : std::optional(name_of(id));
+    }
     bool is_running() const { return service_ != nullptr || is_lent_; }
 
     /// Lends the table to another loop, which calls it from one thread until `give_back`.
@@ -232,14 +245,29 @@ private:
 
     /// False when a function has not returned in time; the ring is served on then.
     bool end(Service::Stop how, std::int64_t patience_ns) noexcept {
-        if (service_) {
-            const nb::gil_scoped_release unlocked;  // a handler may want the lock
-            if (!service_->stop(how, patience_ns)) {
+        const auto until_ns = deadline_after(patience_ns);
+        while (is_serving_ || is_ending_) {  // another thread has the service
+            if (is_serving_) {
+                service_->ask_to_stop(how);
+            }
+            if (monotonic_ns() > until_ns) {
                 return false;
             }
+            const Unlocked unlocked;
+            const timespec nap{0, kLookAroundNs / 50};
+            nanosleep(&nap, nullptr);
         }
-        close();
-        return true;
+        bool is_stopped = true;
+        if (service_) {
+            is_ending_ = true;
+            const Unlocked unlocked;  // a handler may want the lock
+            is_stopped = service_->stop(how, patience_ns);
+        }
+        is_ending_ = false;
+        if (is_stopped) {
+            close();
+        }
+        return is_stopped;
     }
 
     std::string name_of(std::uint32_t id) const {
@@ -297,6 +325,9 @@ private:
     std::unique_ptr<Session> session_;
     std::unique_ptr<Service> service_;
     bool is_lent_ = false;
+    // Written and read with the interpreter lock:
+    bool is_serving_ = false;  ///< `serve` runs
+    bool is_ending_ = false;   ///< `end` waits
 };
 
 inline int traverse_dispatcher(PyObject* self, visitproc visit, void* arg) {
@@ -410,9 +441,10 @@ inline void bind_dispatcher(nb::module_& module) {
              "    timeout_s: How long to wait for a function that runs (s).\n\n"
              "Raises:\n    HandlerStuckError: A function has not returned; the ring is taken until "
              "it does, and `stop` may be called again.")
-        .def("session", &PyDispatcher::session, "frame_bytes"_a,
+        .def("session", &PyDispatcher::session, "frame_bytes"_a, nb::kw_only(), "min_window"_a = 0,
              "Memory for one client of a byte transport.\n\n"
-             "Args:\n    frame_bytes: Longest request or answer (bytes).")
+             "Args:\n    frame_bytes: Longest request or answer (bytes).\n"
+             "    min_window: Requests to remember at least, on transports that repeat them.")
         .def("handle", &PyDispatcher::handle, "session"_a, "request"_a, "response"_a, nb::kw_only(),
              "exact"_a = true,
              nb::sig("def handle(self, session: Session, request: typing_extensions.Buffer, "
@@ -425,6 +457,7 @@ inline void bind_dispatcher(nb::module_& module) {
              "Returns:\n    Length of the answer; 0 where none is possible (fewer than 24 bytes).")
         .def("counters", &PyDispatcher::counters, nb::sig("def counters(self) -> dict[str, int]"),
              "Counts since construction, by the names of `counters.Counters`.")
+        .def_prop_ro("running", &PyDispatcher::running, "Name of the function that runs; None for none.")
         .def_prop_ro("session_bytes", &PyDispatcher::session_bytes,
                      "Memory per session for stateful functions (bytes).")
         .def_prop_ro("window", &PyDispatcher::window, "Requests remembered per session.")

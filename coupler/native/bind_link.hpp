@@ -41,10 +41,12 @@ public:
           generation_(fork_generation()) {}
 
     void attach(nb::object wire) {
+        check_free();
         wire_ = &nb::cast<FrameWire&>(wire);
         kept_ = std::move(wire);
     }
     void detach() {
+        check_free();
         wire_ = nullptr;
         kept_.reset();
     }
@@ -52,6 +54,7 @@ public:
     /// An answer; the id of the request where it was sent and has no answer yet; else None.
     nb::object call(nb::handle function, nb::handle arguments, double timeout_s,
                     std::uint64_t timestamp_ns) {
+        check_free();
         if (window_.n_open() != 0) {
             return nb::none();
         }
@@ -71,12 +74,14 @@ public:
     /// The id of the request; None where nothing was sent.
     std::optional<std::uint32_t> submit(nb::handle function, nb::handle arguments, double timeout_s,
                                         std::uint64_t timestamp_ns) {
+        check_free();
         return send(function, arguments, timeout_s, timestamp_ns,
                     deadline_after(nanoseconds(timeout_s)));
     }
 
     /// An answer; None where none came, or something out of the ordinary.
     nb::object collect(double timeout_s) {
+        check_free();
         if (wire_ == nullptr || window_.n_open() == 0 || !is_owner()) {
             return nb::none();
         }
@@ -142,6 +147,12 @@ private:
         nb::object function;
         double timeout_s = 0.0;
     };
+
+    void check_free() const {
+        if (wire_ != nullptr) {
+            raise_if_waiting(*wire_);
+        }
+    }
 
     bool is_owner() const noexcept { return generation_ == fork_generation(); }
 
@@ -252,7 +263,8 @@ inline void bind_link(nb::module_& module) {
              nb::sig("def attach(self, wire: FrameWire) -> None"),
              "Send and receive through this from now on.")
         .def("detach", &LinkCore::detach,
-             "There is no connection: `call`, `submit` and `collect` give None.")
+             "There is no connection: `call`, `submit` and `collect` give None.\n\n"
+             "Raises:\n    LinkInUseError: One of them waits.")
         .def("call", &LinkCore::call, "function"_a, "arguments"_a, "timeout_s"_a, "timestamp_ns"_a,
              nb::sig("def call(self, function: str | int, arguments: typing_extensions.Buffer, "
                      "timeout_s: float, timestamp_ns: int) -> object"),

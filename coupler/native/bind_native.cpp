@@ -8,6 +8,8 @@
 #include "bind_segment.hpp"
 
 NB_MODULE(_native, module) {
+    // Links and servers that live until the interpreter ends are no defect; nothing is printed.
+    nanobind::set_leak_warnings(false);
     module.doc() =
         "Rings in shared memory and the dispatcher; see `native/shm.hpp`, `slot_ring.hpp` and "
         "`dispatcher.hpp`.";

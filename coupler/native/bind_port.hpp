@@ -33,6 +33,7 @@ public:
 
     nb::object receive_into(nb::handle buffer, std::int64_t timeout_ns) {
         check_open();
+        const auto kept = segment_;  // another thread may close us meanwhile
         const BytesLike target(buffer, PyBUF_WRITABLE);
         const auto& ring = server_.ring();
         if (target.bytes().size() < ring.rx_stride()) {
@@ -41,7 +42,7 @@ public:
         const auto has_request = [this] { return server_.has_request(); };
         if (!has_request()) {
             const auto until_ns = deadline_after(timeout_ns);
-            const nb::gil_scoped_release unlocked;
+            const Unlocked unlocked;
             if (strategy_ == Wait::kAdaptive) {
                 wait_until(has_request, Wait::kBusy, ring.consumer_bell(),
                            std::min(until_ns, deadline_after(kPythonSpinNs)));

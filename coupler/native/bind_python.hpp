@@ -24,7 +24,7 @@ public:
     Interpreter() {
         static thread_local Introduction introduction;
         static_cast<void>(introduction);
-        state_ = PyGILState_Ensure();
+        state_ = or_stay(PyGILState_Ensure);
     }
     Interpreter(const Interpreter&) = delete;
     Interpreter& operator=(const Interpreter&) = delete;
@@ -34,7 +34,7 @@ private:
     struct Introduction {
         Introduction() {
             if (PyGILState_GetThisThreadState() == nullptr) {
-                state = PyGILState_Ensure();
+                state = or_stay(PyGILState_Ensure);
                 thread = PyEval_SaveThread();
             }
         }
@@ -42,7 +42,7 @@ private:
         Introduction& operator=(const Introduction&) = delete;
         ~Introduction() {
             if (thread != nullptr) {
-                PyEval_RestoreThread(thread);
+                or_stay([this] { PyEval_RestoreThread(thread); });
                 PyGILState_Release(state);
             }
         }
@@ -93,7 +93,8 @@ public:
             named_tuple(types_.call, arguments.inc_ref().ptr(), result.inc_ref().ptr(),
                         nb::borrow(client()).release().ptr(), names.release().ptr(),
                         PyLong_FromUnsignedLongLong(++n_calls_));
-        const auto reply = nb::steal(PyObject_CallOneArg(handler.ptr(), request.ptr()));
+        const auto reply = nb::steal(
+            or_stay([&] { return PyObject_CallOneArg(handler.ptr(), request.ptr()); }));
         if (!reply) {
             throw nb::python_error();
         }
@@ -118,7 +119,7 @@ public:
 
     void report(const std::string& name, nb::python_error& error) noexcept {
         try {
-            types_.report(name, error.value());
+            or_stay([&] { types_.report(name, error.value()); });
         } catch (nb::python_error& second) {
             second.discard_as_unraisable("cudaq_target.coupler: report of a failed handler");
         }
@@ -173,7 +174,7 @@ private:
             if (clients_.size() >= kMaxClients) {
                 clients_.clear();
             }
-            clients_[key] = types_.session(key);
+            clients_[key] = or_stay([&] { return types_.session(key); });
         }
         newest_id_ = id;
         newest_ = clients_[key];
@@ -183,6 +184,7 @@ private:
     bool read(nb::handle reply, std::uint32_t max_result, std::int32_t& status,
               std::uint32_t& result_len) const {
         if (PyObject_IsInstance(reply.ptr(), types_.reply.ptr()) != 1) {
+            PyErr_Clear();  // of a class that cannot be asked
             return false;
         }
         long long values[2];

@@ -88,7 +88,7 @@ bool wait_until(Ready ready, double timeout_s) {
         if (PyErr_CheckSignals() != 0) {
             throw nb::python_error();
         }
-        const nb::gil_scoped_release unlocked;
+        const cudaq_target::binding::Unlocked unlocked;
         const auto pause = std::min(deadline, Clock::now() + kSignalPeriod);
         do {
             if (ready()) {
@@ -197,6 +197,8 @@ nb::class_<Owned<Side>> bind_side(nb::module_& module, const char* name, const c
 }  // namespace
 
 NB_MODULE(_ring, module) {
+    // Links and servers that live until the interpreter ends are no defect; nothing is printed.
+    nb::set_leak_warnings(false);
     module.doc() = "Single-producer single-consumer ring of fixed slots; see `native/ring.hpp`.";
     module.attr("VERSION") = cudaq_target::kVersion;
 

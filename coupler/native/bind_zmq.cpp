@@ -30,7 +30,7 @@ using OwnRows = nb::ndarray<nb::numpy, std::uint64_t, nb::ndim<2>, nb::c_contig,
 class Library {
 public:
     explicit Library(const std::string& path) {
-        const auto reason = open_zmq(path, api_);
+        const auto reason = open_zmq(path, *api_);
         if (!reason.empty()) {
             throw nb::value_error(reason.c_str());
         }
@@ -39,16 +39,16 @@ public:
         if (address == 0) {
             throw nb::value_error("address is 0; pass `zmq.Socket.underlying`");
         }
-        return {api_, reinterpret_cast<void*>(address)};
+        return {*api_, reinterpret_cast<void*>(address)};
     }
     std::tuple<int, int, int> version() const {
         int major = 0, minor = 0, patch = 0;
-        api_.version(&major, &minor, &patch);
+        api_->version(&major, &minor, &patch);
         return {major, minor, patch};
     }
 
 private:
-    ZmqApi api_;
+    ZmqApi* api_ = new ZmqApi;  // for ever: rows over libzmq's messages may outlive this object
 };
 
 /// A server's end for handlers in Python; `transports.zeromq.ZmqPort` decides what is sent when.
@@ -62,7 +62,7 @@ public:
         const auto timeout_ms = binding::zmq_wait_ms(timeout_s);
         bool has_come = socket_.receive(name_, 0);
         if (!has_come && timeout_ms > 0) {
-            const nb::gil_scoped_release unlocked;
+            const binding::Unlocked unlocked;
             has_come = socket_.receive(name_, timeout_ms);
         }
         if (!has_come) {
@@ -143,7 +143,7 @@ public:
     bool run() {
         auto why = ZmqService::Pause::kStopped;
         {
-            const nb::gil_scoped_release unlocked;
+            const binding::Unlocked unlocked;
             why = service_->run();
         }
         if (why == ZmqService::Pause::kBroken) {
@@ -154,7 +154,7 @@ public:
     void stop() { service_->stop(); }
     void finish(bool drain, double drain_s) {
         {
-            const nb::gil_scoped_release unlocked;
+            const binding::Unlocked unlocked;
             service_->finish(!drain, static_cast<std::int64_t>(1e9 * drain_s));
         }
         dispatcher_.give_back();
@@ -197,7 +197,7 @@ public:
         const std::span words(rows.data(), rows.size());
         std::size_t n_sent = 0;
         {
-            const nb::gil_scoped_release unlocked;
+            const binding::Unlocked unlocked;
             n_sent = sender_.send_rows(header, words, rows.shape(0), max_batch);
         }
         check();
@@ -229,7 +229,7 @@ public:
         auto got = BulkReceiver::Got::kNothing;
         {
             const auto timeout_ns = static_cast<std::int64_t>(1e9 * std::min(timeout_s, 1.0));
-            const nb::gil_scoped_release unlocked;
+            const binding::Unlocked unlocked;
             got = receiver_.receive(wait_ms(timeout_ns, 1000));
         }
         switch (got) {
@@ -415,6 +415,8 @@ void bind_bulk(nb::module_& module) {
 }  // namespace
 
 NB_MODULE(_zmq, module) {
+    // Links and servers that live until the interpreter ends are no defect; nothing is printed.
+    nb::set_leak_warnings(false);
     module.doc() = "ZeroMQ without the interpreter, on sockets that pyzmq made; see `native/zmq_*.hpp`.";
     nb::module_::import_("cudaq_target.coupler._native");  // knows the type of dispatchers
     bind_ends(module);

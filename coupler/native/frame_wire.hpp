@@ -21,6 +21,20 @@ public:
     FrameWire& operator=(const FrameWire&) = delete;
     virtual ~FrameWire() = default;
 
+    /// Marks a wait, in which other threads and handlers of signals may run, to the end of the block.
+    class Waiting {
+    public:
+        explicit Waiting(FrameWire& wire) noexcept : n_(wire.n_waiting_) { ++n_; }
+        Waiting(const Waiting&) = delete;
+        Waiting& operator=(const Waiting&) = delete;
+        ~Waiting() { --n_; }
+
+    private:
+        int& n_;
+    };
+    /// Whether somebody waits; then nobody else may use or close this end. With the lock.
+    bool is_waiting() const noexcept { return n_waiting_ > 0; }
+
     /// Memory for the next frame; empty while none can be sent. Never waits.
     virtual std::span<std::byte> room() = 0;
     /// Sends the first bytes of `room()`. False where nothing was sent. Never waits.
@@ -32,6 +46,9 @@ public:
     /// Waits for a frame, without the interpreter lock where it takes long, and looks for signals.
     /// False when none came until then (CLOCK_MONOTONIC), or none will: the peer is gone.
     virtual bool await(std::int64_t until_ns) = 0;
+
+private:
+    int n_waiting_ = 0;
 };
 
 }  // namespace cudaq_target

@@ -64,6 +64,13 @@ public:
         }
     }
 
+    /// Makes `run` return; from any thread.
+    void ask_to_stop(Stop how) noexcept {
+        // Release: pairs with the acquire load in `stop_requested`.
+        stop_.store(how, std::memory_order_release);
+        server_.ring().consumer_bell().ring(Wakes::kFenced);
+    }
+
     /// False when a function has not returned within `patience_ns`; then try again, or keep this
     /// object and all that the function may touch for ever.
     bool stop(Stop how, std::int64_t patience_ns = kForever) noexcept {
@@ -71,9 +78,7 @@ public:
             thread_.detach();  // after a fork the thread exists in the parent alone
             return true;
         }
-        // Release: pairs with the acquire load in `stop_requested`.
-        stop_.store(how, std::memory_order_release);
-        server_.ring().consumer_bell().ring(Wakes::kFenced);
+        ask_to_stop(how);
         if (thread_.joinable()) {
             const auto until_ns = deadline_after(patience_ns);
             // Acquire: pairs with the release store at the end of the thread.

@@ -50,6 +50,7 @@ public:
           outgoing_(socket_.api(), slot_bytes), slot_bytes_(slot_bytes) {}
 
     bool send(nb::handle frame, std::size_t n_bytes) {
+        raise_if_waiting(*this);
         const BytesLike buffer(frame);
         const bool is_sent = socket_.send(front_of(buffer, n_bytes));
         if (!is_sent && socket_.is_broken()) {
@@ -59,6 +60,7 @@ public:
     }
 
     std::optional<std::size_t> receive_into(nb::handle slot, double timeout_s) {
+        raise_if_waiting(*this);
         const BytesLike landing(slot, PyBUF_WRITABLE);
         if (!take(0) && !wait(zmq_wait_ms(timeout_s))) {
             if (socket_.is_broken()) {
@@ -119,8 +121,9 @@ private:
             return false;
         }
         bool has_come = false;
+        const Waiting waiting(*this);
         {
-            const nb::gil_scoped_release unlocked;
+            const Unlocked unlocked;
             has_come = take(timeout_ms);
         }
         if (!has_come && socket_.error() == EINTR && PyErr_CheckSignals() != 0) {

@@ -18,11 +18,12 @@ from cudaq_target.coupler.endpoint import parse_endpoint
 from cudaq_target.coupler.frame import Status, function_id, request_frame
 from cudaq_target.coupler.link import Answer, connect
 from cudaq_target.coupler.link_errors import EndpointError
+from cudaq_target.coupler.native_server import sessions_that_fit
 from cudaq_target.coupler.server import serve
 from cudaq_target.coupler.shm import Dispatcher
 from cudaq_target.coupler.transports import zmq_native
 from cudaq_target.coupler.transports.zeromq import ZmqPort
-from cudaq_target.coupler.zmq_server import ZmqServer, sessions_that_fit
+from cudaq_target.coupler.zmq_server import ZmqServer
 from tests.coupler import test_link_faults, test_native_server, test_transports
 from tests.coupler.ends import OPTIONS, RawClient, endpoint_of
 
