@@ -6,16 +6,14 @@ loop: a serial one, which starts no thread pool, and a parallel one.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-import numba
 import numpy as np
 from numba import prange
 
 from cudaq_target.kernels.jit import compiled
+from cudaq_target.kernels.threads import with_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,33 +22,6 @@ if TYPE_CHECKING:
 
 _loop = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(contract=True))
 _parallel = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(parallel=True))
-
-_one_at_a_time = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _one_at_a_time  # noqa: PLW0603 - whoever held it does not exist in the child
-    _one_at_a_time = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-def _with_threads(threads: int | None, kernel: Callable[..., object], *args: object) -> None:
-    """Run a parallel kernel under a cap; Numba's own setting is restored.
-
-    Numba's fallback threading layer ends the process when two threads start parallel kernels at
-    the same time, and a kernel takes all cores anyway, so callers take turns.
-    """
-    with _one_at_a_time:
-        before = numba.get_num_threads()
-        if threads is not None:
-            numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-        try:
-            kernel(*args)
-        finally:
-            numba.set_num_threads(before)
-
 
 _TILE = 128
 """Settings of the untouched sites that a general block treats at a time (fits the L1 cache)."""
@@ -218,7 +189,7 @@ def block(
     if n_tasks == 1:
         _block_range(*args, 0, size)
     else:
-        _with_threads(threads, _block_parallel, *args, size, n_tasks)
+        with_threads(threads, _block_parallel, *args, size, n_tasks)
 
 
 @_loop
@@ -255,7 +226,7 @@ def diagonal(
     if n_tasks == 1:
         _diagonal_range(state, factors, strides, radix, 0, state.size)
     else:
-        _with_threads(threads, _diagonal_parallel, state, factors, strides, radix, n_tasks)
+        with_threads(threads, _diagonal_parallel, state, factors, strides, radix, n_tasks)
 
 
 @_loop
@@ -300,7 +271,7 @@ def conditional(
     if n_tasks == 1:
         _conditional_range(*args, 0, left.size)
     else:
-        _with_threads(threads, _conditional_parallel, *args, n_tasks)
+        with_threads(threads, _conditional_parallel, *args, n_tasks)
 
 
 @_loop
@@ -331,7 +302,7 @@ def level_populations(
     if n_tasks == 1:
         _level_range(state, stride, n_levels, totals[0], 0, state.size // stride)
     else:
-        _with_threads(threads, _level_parallel, state, stride, n_levels, totals, n_tasks)
+        with_threads(threads, _level_parallel, state, stride, n_levels, totals, n_tasks)
     return cast("NDArray[np.float64]", totals.sum(axis=0))
 
 
@@ -355,7 +326,7 @@ def probabilities(state: Array, result: Array, n_tasks: int, threads: int | None
     if n_tasks == 1:
         _probability_range(state, result, 0, state.size)
     else:
-        _with_threads(threads, _probability_parallel, state, result, n_tasks)
+        with_threads(threads, _probability_parallel, state, result, n_tasks)
 
 
 @_loop
@@ -384,7 +355,7 @@ def bucket_weights(
     if n_tasks == 1:
         _bucket_range(state, bucket, weights, 0, weights.size)
     else:
-        _with_threads(threads, _bucket_parallel, state, bucket, weights, n_tasks)
+        with_threads(threads, _bucket_parallel, state, bucket, weights, n_tasks)
     return weights
 
 
@@ -422,5 +393,5 @@ def pauli_sum(state: Array, x_mask: int, z_mask: int, n_tasks: int, threads: int
     if n_tasks == 1:
         return complex(*_pauli_range(state, x_mask, z_mask, 0, state.size))
     sums = np.zeros(n_tasks, dtype=np.complex128)
-    _with_threads(threads, _pauli_parallel, state, x_mask, z_mask, sums, n_tasks)
+    with_threads(threads, _pauli_parallel, state, x_mask, z_mask, sums, n_tasks)
     return complex(sums.sum())

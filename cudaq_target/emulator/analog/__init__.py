@@ -1,0 +1,1 @@
+"""Analog programs on the embedded emulator: states of driven, interacting atoms in time."""

@@ -1,0 +1,427 @@
+"""Splitting integrators for `RydbergProblem`, with steps that end at kinks and an error estimate.
+
+H = D + B: D (interactions, detunings) is diagonal, B (the drive) turns every atom by itself. The
+diagonal flow carries the clock, with exact integrals of the detunings; B is applied at frozen time.
+The phase of the drive is a frame: with D_φ = diag(1, e^{iφ}) per atom, D_φ† H D_φ has φ = 0 and
+the detuning δ - dφ/dt, so a change of φ, however abrupt, is a change of the diagonal flow.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+import numpy as np
+
+from cudaq_target.emulator.memory import require_bytes, state_bytes, usable_threads
+from cudaq_target.errors import OptionError
+from cudaq_target.kernels import splitting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from cudaq_target.emulator.analog.problem import RydbergProblem
+    from cudaq_target.kernels.backends import Backend
+
+    Reals = NDArray[np.float64]
+    State = NDArray[np.complexfloating]
+
+Measured = TypeVar("Measured")
+
+LONGEST_STEP_NS = 20.0
+FASTEST_STEP_RAD = 1.0
+"""Step times the fastest interaction or amplitude; the error estimate fails from about 2 on."""
+
+DEFAULT_TOLERANCE = 1e-6
+SINGLE_THREAD_BELOW_ATOMS = 12
+
+_TOLERANCE_OF_LONGEST_STEP = 1e-5
+_SAFETY = 0.7
+_MOST_PASSES = 6
+_SMALLEST_STEP_NS = 1e-3
+_LARGEST_ANGLE_RAD = math.pi / 4
+_SAME_MOMENT_NS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A symmetric splitting: waits a_1 … a_{m+1} of the clock around turns b_1 … b_m, in steps.
+
+    Attributes:
+        order: Order of convergence.
+        waits: a, each sums to 1.
+        turns: b.
+    """
+
+    order: int
+    waits: tuple[float, ...]
+    turns: tuple[float, ...]
+
+
+STRANG = Scheme(2, (0.5, 0.5), (1.0,))
+
+
+def _bm4() -> Scheme:
+    """S6 of Blanes and Moan, J. Comput. Appl. Math. 142 (2002) 313, table 2."""
+    a1, a2, a3 = 0.0792036964311957, 0.353172906049774, -0.0420650803577195
+    b1, b2 = 0.209515106613362, -0.143851773179818
+    a4, b3 = 1.0 - 2.0 * (a1 + a2 + a3), 0.5 - (b1 + b2)
+    return Scheme(4, (a1, a2, a3, a4, a3, a2, a1), (b1, b2, b3, b3, b2, b1))
+
+
+BM4 = _bm4()
+SCHEMES = {2: STRANG, 4: BM4}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RydbergResult(Generic[Measured]):
+    """What an evolution gives.
+
+    Attributes:
+        state: The state at the end, shape (2^n_atoms,); atom 0 is the most significant bit.
+        times_ns: The moments of `saved` (ns).
+        saved: The states at those moments, or what `measure` made of them.
+        error_estimate: Estimated distance of the final state from the exact one (2-norm, up to a
+            global phase), which bounds the error of every probability; None for a fixed step.
+        step_ns: Longest step of the last pass (ns).
+        n_steps: Steps of the last pass.
+        n_passes: How often the program was run to meet the tolerance.
+    """
+
+    state: State
+    times_ns: tuple[float, ...]
+    saved: tuple[Measured, ...]
+    error_estimate: float | None
+    step_ns: float
+    n_steps: int
+    n_passes: int
+
+
+def evolve_rydberg(
+    problem: RydbergProblem,
+    *,
+    order: int = 4,
+    tolerance: float = DEFAULT_TOLERANCE,
+    step_ns: float | None = None,
+    save_at_ns: Sequence[float] = (),
+    measure: Callable[[State], Measured] | None = None,
+    initial_state: State | None = None,
+    dtype: type[np.complexfloating] = np.complex128,
+    threads: int | None = None,
+    backend: Backend = "auto",
+) -> RydbergResult[Measured]:
+    """Solve the Schrödinger equation of driven atoms.
+
+    Without `step_ns` the program runs at a longer and at a shorter step, and their difference
+    estimates the error of the shorter one; the step shrinks until `tolerance` is met.
+
+    Args:
+        problem: The atoms and their drive.
+        order: 2 (Strang) or 4 (Blanes and Moan).
+        tolerance: Largest allowed distance of the final state from the exact one (2-norm).
+        step_ns: Longest step (ns); fixes it and makes one pass without an estimate.
+        save_at_ns: Moments at which to keep the state (ns), ascending; steps end there.
+        measure: What to keep of these states instead of a copy.
+        initial_state: Amplitudes, shape (2^n_atoms,); all atoms in g when left out.
+        dtype: complex128, or complex64 for half the memory and about 1e-6 of accuracy.
+        threads: Most threads to use; None takes all CPUs the process may use.
+        backend: Where to compute; see `kernels.splitting`.
+
+    Returns:
+        The final state, what was saved, and how exact they are.
+
+    Raises:
+        OptionError: An argument is out of range, or the tolerance cannot be met.
+        MemoryLimitError: The state would not fit into memory.
+        BackendUnavailableError: The back end does not run here.
+    """
+    _check(problem, order, tolerance, step_ns, save_at_ns, initial_state)
+    verified = step_ns is None
+    n_copies = 2.1 + verified + (len(save_at_ns) if measure is None else 0)
+    itemsize = np.dtype(dtype).itemsize
+    require_bytes(state_bytes(problem.n_atoms, itemsize=itemsize, copies=n_copies), problem.n_atoms)
+    keep = cast("Callable[[State], Measured]", np.copy) if measure is None else measure
+    run = _Run(
+        problem, SCHEMES[order], tuple(save_at_ns), keep, initial_state, dtype, threads, backend
+    )
+    if step_ns is not None:
+        state, saved, n_steps = run.at(Pace(step_ns))
+        return RydbergResult(state, run.save_at_ns, saved, None, step_ns, n_steps, 1)
+    return _verified(run, tolerance)
+
+
+def longest_step_ns(problem: RydbergProblem) -> float:
+    """Return the longest step at which the error follows the order of the scheme (ns)."""
+    fastest = problem.fastest_rad_per_us()
+    return min(LONGEST_STEP_NS, 1e3 * FASTEST_STEP_RAD / max(fastest, 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many steps a smooth stretch of the program takes.
+
+    Refined paces take more steps on every stretch, short ones included, so that the difference of
+    two passes holds the errors of all stretches.
+
+    Attributes:
+        step_ns: Longest step before any refinement (ns).
+        finer: By how much each refinement shortened the steps at least.
+    """
+
+    step_ns: float
+    finer: tuple[float, ...] = ()
+
+    def n_steps(self, length_ns: float) -> int:
+        """Return the number of steps for a stretch.
+
+        >>> Pace(10.0).n_steps(25.0), Pace(10.0, (2.0,)).n_steps(25.0)
+        (3, 6)
+        """
+        count = max(1, math.ceil(length_ns / self.step_ns - 1e-9))
+        for factor in self.finer:
+            count = math.ceil(count * factor - 1e-9)
+        return count
+
+    def refined(self, factor: float) -> Pace:
+        """Return a pace with steps shorter by at least `factor`."""
+        return Pace(self.step_ns, (*self.finer, factor))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run(Generic[Measured]):
+    """All that passes at different steps share."""
+
+    problem: RydbergProblem
+    scheme: Scheme
+    save_at_ns: tuple[float, ...]
+    keep: Callable[[State], Measured]
+    initial_state: State | None
+    dtype: type[np.complexfloating]
+    threads: int | None
+    backend: Backend
+
+    def at(self, pace: Pace, *, save: bool = True) -> tuple[State, tuple[Measured, ...], int]:
+        """Run once: the final state, what was kept, and the number of steps."""
+        evolution = Evolution(
+            self.problem,
+            self.scheme,
+            self.initial_state,
+            dtype=self.dtype,
+            threads=self.threads,
+            backend=self.backend,
+        )
+        saved = []
+        for moment in self.save_at_ns if save else ():
+            evolution.advance(moment, pace)
+            saved.append(self.keep(evolution.state()))
+        evolution.advance(self.problem.duration_ns, pace)
+        return evolution.state(), tuple(saved), evolution.n_steps
+
+
+def _verified(run: _Run[Measured], tolerance: float) -> RydbergResult[Measured]:
+    order = run.scheme.order
+    shrink = min(1.0, tolerance / _TOLERANCE_OF_LONGEST_STEP) ** (1.0 / order)
+    step = longest_step_ns(run.problem) * shrink
+    pace = Pace(2.0 * step)
+    reference = run.at(pace, save=False)[0]
+    finer = 2.0
+    for n_passes in range(2, _MOST_PASSES + 1):
+        pace = pace.refined(finer)
+        state, saved, n_steps = run.at(pace)
+        error = distance(reference, state) / (finer**order - 1.0)
+        if error <= tolerance:
+            return RydbergResult(state, run.save_at_ns, saved, error, step, n_steps, n_passes)
+        reference = state
+        finer = max(1.25, (error / (_SAFETY * tolerance)) ** (1.0 / order))
+        if step / finer < _SMALLEST_STEP_NS:
+            break
+        step /= finer
+    raise OptionError(
+        f"tolerance={tolerance:g}",
+        f"was not met: at steps of {step:.3g} ns an error of {error:.1e} is left",
+        f"Ask for {2.0 * error:.1e}, or for dtype=complex128",
+    )
+
+
+def distance(a: State, b: State) -> float:
+    """Return the 2-norm of a - b, up to a global phase."""
+    overlap = complex(np.vdot(a, b))
+    phase = overlap / abs(overlap) if overlap else 1.0
+    return float(np.linalg.norm((a * phase).astype(b.dtype, copy=False) - b))
+
+
+class Evolution:
+    """A state on its way through a program.
+
+    Args:
+        problem: The atoms and their drive.
+        scheme: The splitting.
+        initial_state: Amplitudes, shape (2^n_atoms,); all atoms in g when left out.
+        dtype: complex64 or complex128.
+        threads: Most threads to use; None takes all CPUs the process may use.
+        backend: Where to compute.
+        start_ns: Where in the program the state stands (ns).
+    """
+
+    def __init__(
+        self,
+        problem: RydbergProblem,
+        scheme: Scheme = BM4,
+        initial_state: State | None = None,
+        *,
+        dtype: type[np.complexfloating] = np.complex128,
+        threads: int | None = None,
+        backend: Backend = "auto",
+        start_ns: float = 0.0,
+    ) -> None:
+        self._problem = problem
+        self._scheme = scheme
+        self._dtype = dtype
+        few = problem.n_atoms < SINGLE_THREAD_BELOW_ATOMS
+        self._threads = 1 if few else usable_threads() if threads is None else threads
+        self._backend = backend
+        self._kinks = problem.kinks_ns
+        self._frame = np.zeros((1, problem.n_atoms))
+        self.now_ns = start_ns
+        self.n_steps = 0
+        real = np.dtype(dtype).type(0).real.dtype
+        if initial_state is None:
+            self._real, self._imag = np.zeros((2, 1 << problem.n_atoms), dtype=real)
+            self._real[0] = 1.0
+        else:
+            self._real = np.ascontiguousarray(initial_state.real, dtype=real)
+            self._imag = np.ascontiguousarray(initial_state.imag, dtype=real)
+
+    def state(self) -> State:
+        """Return a copy of the state, in the frame of the program."""
+        state = np.empty(self._real.shape, dtype=self._dtype)
+        state.real, state.imag = self._real, self._imag
+        if self._frame.any():
+            splitting.multiply_phases(state, self._frame[0])
+        return state
+
+    def copy(self) -> Evolution:
+        """Return an independent copy."""
+        twin = Evolution.__new__(Evolution)
+        twin.__dict__.update(self.__dict__)
+        twin._real, twin._imag = self._real.copy(), self._imag.copy()
+        return twin
+
+    def norm_squared(self) -> float:
+        """Return the squared norm; below 1 where r decays."""
+        return float(np.vdot(self._real, self._real) + np.vdot(self._imag, self._imag))
+
+    def advance(self, end_ns: float, pace: Pace) -> None:
+        """Evolve up to a moment, in steps that end at kinks."""
+        start = self.now_ns
+        inner = [kink for kink in self._kinks if start < kink < end_ns]
+        edges = [start, *inner, end_ns]
+        for left, right in itertools.pairwise(edges):
+            if right - left > _SAME_MOMENT_NS:
+                self._advance_smoothly(left, right, pace.n_steps(right - left))
+        self.now_ns = end_ns
+
+    def _advance_smoothly(self, start_ns: float, end_ns: float, n_steps: int) -> None:
+        waits, shifts, angles, self._frame = stages(
+            self._problem, self._scheme, start_ns, end_ns, n_steps, self._frame
+        )
+        splitting.advance(
+            self._real,
+            self._imag,
+            self._problem.interactions_rad_per_us,
+            waits,
+            shifts,
+            angles,
+            decay_per_us=self._problem.decay_per_us,
+            backend=self._backend,
+            threads=self._threads,
+        )
+        self.n_steps += n_steps
+
+
+def stages(
+    problem: RydbergProblem,
+    scheme: Scheme,
+    start_ns: float,
+    end_ns: float,
+    n_steps: int,
+    frame: Reals,
+) -> tuple[Reals, Reals, Reals, Reals]:
+    """Write equal steps over smooth curves as waits and turns.
+
+    Args:
+        problem: The atoms and their drive.
+        scheme: The splitting.
+        start_ns: Begin (ns).
+        end_ns: End (ns); no kink lies between.
+        n_steps: Number of steps.
+        frame: Phase of every atom's frame at the beginning (rad), shape (1, n_atoms).
+
+    Returns:
+        Waits (µs), shape (n_stages,); phases that r gathers in them by detuning and frame (rad),
+        shape (n_stages, n_atoms); angles Ω dt/2 of the turns after them (rad), same shape; and the
+        frame at the end. The last stage has no turn.
+    """
+    step = (end_ns - start_ns) / n_steps
+    a = np.asarray(scheme.waits)
+    n_turns = len(scheme.turns)
+    clock = start_ns + step * (np.arange(n_steps)[:, None] + np.cumsum(a[:-1]))
+    turns_at = clock.reshape(-1)
+    moments = np.concatenate([[start_ns], turns_at, [end_ns]])
+    waits = np.tile(1e-3 * step * a[:-1], n_steps)
+    waits[n_turns::n_turns] += 1e-3 * step * a[-1]
+    waits = np.append(waits, 1e-3 * step * a[-1])
+    rabi, phase = problem.drive(turns_at)
+    frames = np.concatenate([frame, np.broadcast_to(phase, (len(phase), problem.n_atoms))])
+    shifts = np.empty((len(waits), problem.n_atoms))
+    shifts[:] = np.diff(problem.light_shift(moments), axis=0)
+    shifts[:-1] -= np.diff(frames, axis=0)
+    angles = np.zeros_like(shifts)
+    angles[:-1] = rabi * np.tile(0.5e-3 * step * np.asarray(scheme.turns), n_steps)[:, None]
+    return (*_small_turns(waits, shifts, angles), frames[-1:].copy())
+
+
+def _small_turns(waits: Reals, shifts: Reals, angles: Reals) -> tuple[Reals, Reals, Reals]:
+    """Repeat turns that are too large for their tangents, by parts of them."""
+    parts = np.ceil(np.abs(angles).max(axis=1) / _LARGEST_ANGLE_RAD).astype(np.int64)
+    parts = np.maximum(parts, 1)
+    if parts.max() == 1:
+        return waits, shifts, angles
+    first = np.cumsum(parts) - parts
+    n_stages = int(parts.sum())
+    all_waits, all_shifts = np.zeros(n_stages), np.zeros((n_stages, shifts.shape[1]))
+    all_waits[first], all_shifts[first] = waits, shifts
+    return all_waits, all_shifts, np.repeat(angles / parts[:, None], parts, axis=0)
+
+
+def _check(
+    problem: RydbergProblem,
+    order: int,
+    tolerance: float,
+    step_ns: float | None,
+    save_at_ns: Sequence[float],
+    initial_state: State | None,
+) -> None:
+    if order not in SCHEMES:
+        raise OptionError(f"order={order}", "is not implemented", "Use 2 or 4")
+    if step_ns is not None and not 0.0 < step_ns < math.inf:
+        raise OptionError(f"step_ns={step_ns}", "is no step", "Give a positive time in ns")
+    if not 0.0 < tolerance < math.inf:
+        raise OptionError(f"tolerance={tolerance}", "cannot be met", "Give a positive number")
+    moments = [0.0, *save_at_ns, problem.duration_ns]
+    if any(b < a for a, b in itertools.pairwise(moments)) or not np.isfinite(moments).all():
+        raise OptionError(
+            "save_at_ns",
+            "does not ascend from 0 to the end of the program",
+            f"Give ascending times from 0 to {problem.duration_ns:g} ns",
+        )
+    if initial_state is not None and initial_state.shape != (1 << problem.n_atoms,):
+        raise OptionError(
+            "initial_state",
+            f"has shape {initial_state.shape}",
+            f"{problem.n_atoms} atoms have {1 << problem.n_atoms} amplitudes",
+        )

@@ -1,0 +1,373 @@
+"""Splitting methods in compiled code; `kernels.splitting` says what each function takes.
+
+The state is a table of rows: the low atoms, at most ten, number the columns, the high atoms the
+rows. A row fits the L1 cache. Its phases are a scalar (high atoms), a table common to all rows (low
+atoms) and, for the interactions between the two, a product over the low atoms; so an amplitude
+costs three multiplications, whatever the interactions. A turn exp(-i α X) is cos α (1 - i t X) with
+t = tan α: two fused operations per amplitude, the cosines enter the scalar. Turns of low atoms read
+neighbours and write halves of a row, which brings the next atom to the lowest bit: after as many
+turns as atoms the order is restored, and all memory is read and written in whole vectors. High
+atoms are turned the same way in tiles of whole runs of columns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numba import prange
+
+from cudaq_target.kernels.jit import compiled
+from cudaq_target.kernels.statevector_backend import count_tasks
+from cudaq_target.kernels.threads import with_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Reals = NDArray[np.float64]
+    Array = NDArray[Any]
+
+_loop = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(contract=True))
+_parallel = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(parallel=True))
+
+LOW_ATOMS = 10
+_TILE = 1 << 12
+"""Amplitudes of a tile of high atoms."""
+_MOST_HIGH_ATOMS = 6
+"""High atoms that one pass turns; tiles keep runs of at least 64 columns."""
+_PARALLEL_FROM_ATOMS = 13
+
+
+def advance(
+    real: Array,
+    imag: Array,
+    interactions: Reals,
+    waits: Reals,
+    shifts: Reals,
+    angles: Reals,
+    decay_per_us: float,
+    threads: int | None,
+) -> None:
+    """Build the tables of every distinct wait, then run all stages in compiled code."""
+    n_atoms = len(interactions)
+    n_low = min(n_atoms, LOW_ATOMS)
+    n_high = n_atoms - n_low
+    distinct, wait_of = np.unique(waits, return_inverse=True)
+    dtype = real.dtype
+    rows, columns, mixed = _tables(interactions, n_high, distinct)
+    factors = np.exp(1j * shifts - (0.5 * decay_per_us * waits)[:, None])
+    args = (
+        real,
+        imag,
+        wait_of.astype(np.int64),
+        rows,
+        columns,
+        mixed.real.astype(dtype),
+        mixed.imag.astype(dtype),
+        factors,
+        np.tan(angles).astype(dtype),
+        np.cos(angles).prod(axis=1),
+        _passes(n_low, n_high),
+    )
+    n_tasks = count_tasks(real.size, threads) if n_atoms >= _PARALLEL_FROM_ATOMS else 1
+    if n_tasks == 1:
+        _run_serial(*args)
+    else:
+        with_threads(threads, _run_parallel, *args, min(n_tasks, 1 << n_high))
+
+
+def _tables(interactions: Reals, n_high: int, waits: Reals) -> tuple[Array, Array, Array]:
+    """Phases of the interactions among high atoms, among low ones, and of rows on low atoms.
+
+    Returns:
+        Shapes (n_waits, n_rows), (n_waits, n_columns), (n_waits, n_rows, n_low).
+    """
+    turns = -1j * waits
+    rows = np.exp(np.multiply.outer(turns, _energies(interactions[:n_high, :n_high])))
+    columns = np.exp(np.multiply.outer(turns, _energies(interactions[n_high:, n_high:])))
+    fields = _sums(interactions[:n_high, n_high:])
+    return rows, columns, np.exp(turns[:, None, None] * fields)
+
+
+def _sums(values: Reals) -> Reals:
+    """Sums over the set bits of every index, first row of `values` leftmost."""
+    table = np.zeros((1, values.shape[1]))
+    for value in values[::-1]:
+        table = np.concatenate([table, table + value])
+    return table
+
+
+def _energies(interactions: Reals) -> Reals:
+    """Sum of the interactions of the pairs of set bits of every index, first atom leftmost."""
+    table = np.zeros(1)
+    for atom in range(len(interactions) - 1, -1, -1):
+        later = interactions[atom, atom + 1 :]
+        table = np.concatenate([table, table + _sums(later[:, None])[:, 0]])
+    return table
+
+
+def _passes(n_low: int, n_high: int) -> NDArray[np.int64]:
+    """Divide the high atoms: (lowest bit, atoms, columns per run) of every pass."""
+    n_passes = -(-n_high // _MOST_HIGH_ATOMS)
+    found = []
+    lowest = n_low
+    for k in range(n_passes):
+        n_here = (n_high - (lowest - n_low)) // (n_passes - k)
+        found.append((lowest, n_here, min(_TILE >> n_here, 1 << lowest)))
+        lowest += n_here
+    return np.array(found, dtype=np.int64).reshape(-1, 3)
+
+
+@_loop
+def _products(factors: Array, scale: complex, out_real: Array, out_imag: Array) -> None:
+    """Write scale times the product of the factors of the set bits of every index."""
+    out_real[0], out_imag[0] = scale.real, scale.imag
+    size = 1
+    for j in range(factors.size - 1, -1, -1):
+        a, b = factors[j].real, factors[j].imag
+        for k in range(size):
+            x, y = out_real[k], out_imag[k]
+            out_real[size + k] = a * x - b * y
+            out_imag[size + k] = a * y + b * x
+        size *= 2
+
+
+@_loop
+def _row_products(factors_real: Array, factors_imag: Array, real: Array, imag: Array) -> None:
+    """Multiply up from the first entry, which holds the scale."""
+    size = 1
+    for j in range(factors_real.size - 1, -1, -1):
+        a, b = factors_real[j], factors_imag[j]
+        x, y = real[:size], imag[:size]
+        u, v = real[size : 2 * size], imag[size : 2 * size]
+        for k in range(size):
+            u[k] = a * x[k] - b * y[k]
+            v[k] = a * y[k] + b * x[k]
+        size *= 2
+
+
+@_loop
+def _multiply(
+    x: Array, y: Array, a: Array, b: Array, c: Array, d: Array, out_x: Array, out_y: Array
+) -> None:
+    """(x + iy)(a + ib)(c + id)."""
+    for k in range(x.size):
+        u = x[k] * a[k] - y[k] * b[k]
+        v = x[k] * b[k] + y[k] * a[k]
+        out_x[k] = u * c[k] - v * d[k]
+        out_y[k] = u * d[k] + v * c[k]
+
+
+@_loop
+def _turn_lowest(x: Array, y: Array, t: Any, out_x: Array, out_y: Array) -> None:  # noqa: ANN401
+    """Apply 1 - i t X to the lowest bit, which becomes the highest one."""
+    half = x.size // 2
+    x0, x1, y0, y1 = out_x[:half], out_x[half:], out_y[:half], out_y[half:]
+    for k in range(half):
+        a, b, c, d = x[2 * k], y[2 * k], x[2 * k + 1], y[2 * k + 1]
+        x0[k] = a + t * d
+        y0[k] = b - t * c
+        x1[k] = c + t * b
+        y1[k] = d - t * a
+
+
+@_loop
+def _row_stage(
+    x: Array,
+    y: Array,
+    mixed_real: Array,
+    mixed_imag: Array,
+    scale: complex,
+    column_real: Array,
+    column_imag: Array,
+    tangents: Array,
+    turns: bool,
+    work: Array,
+) -> None:
+    """Multiply a row by its phases and turn its low atoms."""
+    size = x.size
+    f, g = work[0, :size], work[1, :size]
+    f[0], g[0] = scale.real, scale.imag
+    _row_products(mixed_real, mixed_imag, f, g)
+    if not turns:
+        _multiply(x, y, column_real, column_imag, f, g, x, y)
+        return
+    a, b = work[2, :size], work[3, :size]
+    _multiply(x, y, column_real, column_imag, f, g, a, b)
+    n_low = tangents.size
+    for j in range(n_low - 1):
+        _turn_lowest(a, b, tangents[n_low - 1 - j], f, g)
+        a, b, f, g = f, g, a, b
+    _turn_lowest(a, b, tangents[0], x, y)
+
+
+@_loop
+def _turn_rows(
+    x: Array,
+    y: Array,
+    start: int,
+    stride: int,
+    out_x: Array,
+    out_y: Array,
+    out_start: int,
+    out_stride: int,
+    run: int,
+    n_rows: int,
+    t: Any,  # noqa: ANN401
+) -> None:
+    """Apply 1 - i t X to the highest bit of the row number, which becomes the lowest one."""
+    for r in range(n_rows // 2):
+        i, j = start + r * stride, start + (r + n_rows // 2) * stride
+        k, m = out_start + 2 * r * out_stride, out_start + (2 * r + 1) * out_stride
+        a, b, c, d = x[i : i + run], y[i : i + run], x[j : j + run], y[j : j + run]
+        p, q = out_x[k : k + run], out_y[k : k + run]
+        u, v = out_x[m : m + run], out_y[m : m + run]
+        for s in range(run):
+            a_s, b_s, c_s, d_s = a[s], b[s], c[s], d[s]
+            p[s] = a_s + t * d_s
+            q[s] = b_s - t * c_s
+            u[s] = c_s + t * b_s
+            v[s] = d_s - t * a_s
+
+
+@_loop
+def _tile_stage(
+    real: Array,
+    imag: Array,
+    tile: int,
+    lowest: int,
+    n_here: int,
+    run: int,
+    tangents: Array,
+    work: Array,
+) -> None:
+    """Turn some high atoms in one tile."""
+    per_block = (1 << lowest) // run
+    start = (tile // per_block << (lowest + n_here)) + tile % per_block * run
+    stride = 1 << lowest
+    n_rows = 1 << n_here
+    first = tangents.size - lowest - n_here
+    if n_here == 1:
+        _turn_rows(real, imag, start, stride, real, imag, start, stride, run, 2, tangents[first])
+        return
+    a, b, c, d = work[0], work[1], work[2], work[3]
+    _turn_rows(real, imag, start, stride, a, b, 0, run, run, n_rows, tangents[first])
+    for j in range(1, n_here - 1):
+        _turn_rows(a, b, 0, run, c, d, 0, run, run, n_rows, tangents[first + j])
+        a, b, c, d = c, d, a, b
+    last = tangents[first + n_here - 1]
+    _turn_rows(a, b, 0, run, real, imag, start, stride, run, n_rows, last)
+
+
+@_loop
+def _prepare(
+    columns: Array, factors: Array, column_real: Array, column_imag: Array, work: Array
+) -> None:
+    """Write the table of the columns: interactions and shifts of the low atoms."""
+    _products(factors, 1.0 + 0.0j, work[0], work[1])
+    for k in range(columns.size):
+        x, y = work[0, k], work[1, k]
+        column_real[k] = columns[k].real * x - columns[k].imag * y
+        column_imag[k] = columns[k].real * y + columns[k].imag * x
+
+
+@_loop
+def _run_serial(
+    real: Array,
+    imag: Array,
+    wait_of: Array,
+    rows: Array,
+    columns: Array,
+    mixed_real: Array,
+    mixed_imag: Array,
+    factors: Array,
+    tangents: Array,
+    cosines: Array,
+    passes: Array,
+) -> None:
+    n_rows, width = rows.shape[1], columns.shape[1]
+    n_low = mixed_real.shape[2]
+    n_high = factors.shape[1] - n_low
+    work = np.empty((4, max(width, _TILE)), dtype=real.dtype)
+    column = np.empty((2, width), dtype=real.dtype)
+    exact = np.empty((2, max(width, n_rows)))
+    shift = np.empty((2, n_rows))
+    for k in range(wait_of.size):
+        w = wait_of[k]
+        _prepare(columns[w], factors[k, n_high:], column[0], column[1], exact)
+        _products(factors[k, :n_high], cosines[k] + 0.0j, shift[0], shift[1])
+        turns = tangents[k].any()
+        for row in range(n_rows):
+            here = slice(row * width, (row + 1) * width)
+            scale = rows[w, row] * complex(shift[0, row], shift[1, row])
+            _row_stage(
+                real[here],
+                imag[here],
+                mixed_real[w, row],
+                mixed_imag[w, row],
+                scale,
+                column[0],
+                column[1],
+                tangents[k, n_high:],
+                turns,
+                work,
+            )
+        if turns:
+            for p in range(passes.shape[0]):
+                lowest, n_here, run = passes[p, 0], passes[p, 1], passes[p, 2]
+                for tile in range((real.size >> n_here) // run):
+                    _tile_stage(real, imag, tile, lowest, n_here, run, tangents[k], work)
+
+
+@_parallel
+def _run_parallel(
+    real: Array,
+    imag: Array,
+    wait_of: Array,
+    rows: Array,
+    columns: Array,
+    mixed_real: Array,
+    mixed_imag: Array,
+    factors: Array,
+    tangents: Array,
+    cosines: Array,
+    passes: Array,
+    n_tasks: int,
+) -> None:
+    n_rows, width = rows.shape[1], columns.shape[1]
+    n_low = mixed_real.shape[2]
+    n_high = factors.shape[1] - n_low
+    work = np.empty((n_tasks, 4, max(width, _TILE)), dtype=real.dtype)
+    column = np.empty((2, width), dtype=real.dtype)
+    exact = np.empty((2, max(width, n_rows)))
+    shift = np.empty((2, n_rows))
+    for k in range(wait_of.size):
+        w = wait_of[k]
+        _prepare(columns[w], factors[k, n_high:], column[0], column[1], exact)
+        _products(factors[k, :n_high], cosines[k] + 0.0j, shift[0], shift[1])
+        turns = tangents[k].any()
+        for task in prange(n_tasks):
+            for row in range(n_rows * task // n_tasks, n_rows * (task + 1) // n_tasks):
+                here = slice(row * width, (row + 1) * width)
+                scale = rows[w, row] * complex(shift[0, row], shift[1, row])
+                _row_stage(
+                    real[here],
+                    imag[here],
+                    mixed_real[w, row],
+                    mixed_imag[w, row],
+                    scale,
+                    column[0],
+                    column[1],
+                    tangents[k, n_high:],
+                    turns,
+                    work[task],
+                )
+        if turns:
+            for p in range(passes.shape[0]):
+                lowest, n_here, run = passes[p, 0], passes[p, 1], passes[p, 2]
+                n_tiles = (real.size >> n_here) // run
+                for task in prange(n_tasks):
+                    for tile in range(n_tiles * task // n_tasks, n_tiles * (task + 1) // n_tasks):
+                        _tile_stage(real, imag, tile, lowest, n_here, run, tangents[k], work[task])
