@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 # Of tile.cuh: words of shared memory per word of a row, as rows and as planes.
 _TILE_SHOTS = 512
 _ROW_PITCH, _PLANE_WORDS = 516, 64 * 9
-_MOST_SHARED_BYTES = 100 << 10  # two blocks per multiprocessor, from compute capability 8.0 on
+_MOST_SHARED_BYTES = 96 << 10  # which every device since compute capability 8.0 has
 
 
 def check_lists(masks: Words, n_bits: int) -> tuple[Numbers, Numbers]:
@@ -40,6 +42,29 @@ def check_lists(masks: Words, n_bits: int) -> tuple[Numbers, Numbers]:
     return starts.astype(np.int64), qubits.astype(np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckLists:
+    """Lists of `check_lists` in the memory of a device."""
+
+    starts: Numbers
+    qubits: Numbers
+    n_checks: int
+
+
+def _lists_of(masks: Words, n_bits: int) -> CheckLists:
+    """Copy the lists of some checks to the device; kept there, as frames of one code share them."""
+    packed = np.ascontiguousarray(masks).tobytes()
+    return _cached_lists(packed, len(masks), n_bits, device.device_id())
+
+
+@lru_cache(maxsize=16)
+def _cached_lists(packed: bytes, n_checks: int, n_bits: int, _device: int) -> CheckLists:
+    masks = np.frombuffer(packed, dtype=np.uint64).reshape(n_checks, word_count(n_bits))
+    starts, qubits = check_lists(masks, n_bits)
+    xp = device.arrays()
+    return CheckLists(xp.asarray(starts), xp.asarray(qubits), n_checks)
+
+
 def parity_rows(shots: Words, n_bits: int, masks: Words) -> Words:
     """Take the parities of shots under masks.
 
@@ -51,25 +76,23 @@ def parity_rows(shots: Words, n_bits: int, masks: Words) -> Words:
     Returns:
         Packed parities, bit c for check c, shape (n_shots, ceil(n_checks / 64)).
     """
-    starts, qubits = check_lists(masks, n_bits)
-    return _parity_rows(shots, n_bits, starts, qubits)
+    return _parity_rows(shots, n_bits, _lists_of(masks, n_bits))
 
 
 @device.lands_at_home
-def _parity_rows(shots: Words, n_bits: int, starts: Numbers, qubits: Numbers) -> Words:
+def _parity_rows(shots: Words, n_bits: int, checks: CheckLists) -> Words:
     n_shots, n_words = shots.shape
-    n_checks = len(starts) - 1
-    n_out = word_count(n_checks)
+    n_out = word_count(checks.n_checks)
     n_row_words = _ROW_PITCH * max(n_words, n_out)
     shared_bytes = 8 * (n_row_words + _PLANE_WORDS * (n_words + n_out))
     if shared_bytes > _MOST_SHARED_BYTES:
         planes = transpose_bits(shots, n_bits)
-        sums = _parity_planes(planes, starts, qubits)
-        return planes_to_shots(sums, n_shots)
+        return planes_to_shots(_parity_planes(planes, checks), n_shots)
     out: Words = device.arrays().empty((n_shots, n_out), dtype=np.uint64)
     n_tiles = -(-n_shots // _TILE_SHOTS)
-    arguments = (shots, n_shots, n_words, starts, qubits, n_checks, n_out, out)
+    lists = (checks.starts, checks.qubits, checks.n_checks)
     n_blocks = device.blocks_for(n_tiles * device.N_THREADS)
+    arguments = (shots, n_shots, n_words, *lists, n_out, out)
     device.launch("decoding", "parity_rows", n_blocks, arguments, shared_bytes=shared_bytes)
     return out
 
@@ -85,17 +108,15 @@ def parity_planes(planes: Words, n_bits: int, masks: Words) -> Words:
     Returns:
         A plane per check, shape (n_checks, n_groups).
     """
-    starts, qubits = check_lists(masks, n_bits)
-    return _parity_planes(planes, starts, qubits)
+    return _parity_planes(planes, _lists_of(masks, n_bits))
 
 
 @device.lands_at_home
-def _parity_planes(planes: Words, starts: Numbers, qubits: Numbers) -> Words:
+def _parity_planes(planes: Words, checks: CheckLists) -> Words:
     n_groups = planes.shape[1]
-    n_checks = len(starts) - 1
-    sums: Words = device.arrays().empty((n_checks, n_groups), dtype=np.uint64)
+    sums: Words = device.arrays().empty((checks.n_checks, n_groups), dtype=np.uint64)
     n_blocks = device.blocks_for(-(-n_groups // 32) * device.N_THREADS)
-    arguments = (planes, n_groups, starts, qubits, n_checks, sums)
+    arguments = (planes, n_groups, checks.starts, checks.qubits, checks.n_checks, sums)
     device.launch("decoding", "parity_planes", n_blocks, arguments)
     return sums
 

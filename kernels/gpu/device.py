@@ -29,6 +29,7 @@ N_THREADS = 256
 OPTIONS = ("--std=c++17",)
 
 _BLOCKS_PER_MULTIPROCESSOR = 8
+_UNASKED_SHARED_BYTES = 32 << 10  # 48 KiB, less what a kernel declares by itself
 _FOLDER = Path(__file__).parent
 _INCLUDE = re.compile(r'^#include "([\w.]+)"\n', re.MULTILINE)
 
@@ -72,6 +73,11 @@ def _module(name: str) -> Any:  # noqa: ANN401
     return arrays().RawModule(code=source_text(name), options=OPTIONS)
 
 
+def device_id() -> int:
+    """Return the number of the current device."""
+    return int(arrays().cuda.Device().id)
+
+
 @cache
 def _multiprocessors(device: int) -> int:
     attributes = arrays().cuda.Device(device).attributes
@@ -80,7 +86,7 @@ def _multiprocessors(device: int) -> int:
 
 def multiprocessors() -> int:
     """Return how many multiprocessors the current device has."""
-    return _multiprocessors(arrays().cuda.Device().id)
+    return _multiprocessors(device_id())
 
 
 def blocks_for(n_threads: int, *, per_multiprocessor: int = _BLOCKS_PER_MULTIPROCESSOR) -> int:
@@ -111,7 +117,7 @@ def launch(
         shared_bytes: Shared memory that it takes at run time (bytes).
     """
     function = _module(family).get_function(kernel)
-    if shared_bytes > 48 << 10:
+    if shared_bytes > _UNASKED_SHARED_BYTES:
         function.max_dynamic_shared_size_bytes = shared_bytes
     function((n_blocks,), (N_THREADS,), arguments, shared_mem=shared_bytes)
 

@@ -6,6 +6,7 @@ code can wait for a kernel that never ends.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MAPPED_PORTABLE = 0x03  # cudaHostAllocPortable | cudaHostAllocMapped; the same for registering
 _REGISTERED_MAPPED_PORTABLE = 0x03
+_NOT_READY = 600  # cudaErrorNotReady
 
 
 class Runtime(Protocol):
@@ -128,26 +130,19 @@ class CudaRuntime:
 
     def failure(self) -> str | None:
         """Say why the kernel is gone; None while it runs. Empty where it ended by itself."""
-        try:
-            with self._device:
-                return "" if self._stream.done else None
-        except self._cuda.CUDARuntimeError as error:
-            return str(error)
+        code = self._cuda.streamQuery(self._stream.ptr)
+        if code == _NOT_READY:
+            return None
+        return str(self._cuda.CUDARuntimeError(code)) if code else ""
 
     def close(self) -> None:
         """Give everything back; the kernel has ended. After a fault CUDA takes nothing back."""
-        with self._device:
-            for address in self._registered:
-                _ignore_fault(self._cuda, self._cuda.hostUnregister, address)
-            for address in self._pinned:
-                _ignore_fault(self._cuda, self._cuda.freeHost, address)
+        for address in self._registered:
+            with contextlib.suppress(self._cuda.CUDARuntimeError):
+                self._cuda.hostUnregister(address)
+        for address in self._pinned:
+            with contextlib.suppress(self._cuda.CUDARuntimeError):
+                self._cuda.freeHost(address)
         self._registered.clear()
         self._pinned.clear()
         self._kept.clear()
-
-
-def _ignore_fault(cuda: Any, give_back: Any, address: int) -> None:  # noqa: ANN401 - no types
-    try:
-        give_back(address)
-    except cuda.CUDARuntimeError:
-        return

@@ -68,9 +68,7 @@ def histogram(shots: Words, n_bits: int) -> tuple[Words, Counts]:
         n_places *= 16
     firsts, counts = found
     unique = shots.take(firsts, axis=0)
-    order = device.arrays().lexsort(
-        unique.T
-    )  # the last key, the most significant word, decides first
+    order = device.arrays().lexsort(unique.T)  # the last key, the most significant word, is first
     return unique.take(order, axis=0), counts.take(order)
 
 

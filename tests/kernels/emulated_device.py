@@ -82,5 +82,6 @@ def emulated_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(device, "arrays", lambda: np)
         patch.setattr(device, "to_host", lambda array: array)
         patch.setattr(device, "multiprocessors", lambda: 1)
+        patch.setattr(device, "device_id", lambda: -1)
         patch.setattr(device, "launch", launch)
         yield
