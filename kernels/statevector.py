@@ -71,7 +71,7 @@ def apply_block(
     """
     in_dims = [dims[site] for site in sites]
     out_dims = in_dims if out_dims is None else list(out_dims)
-    if backend == "gpu" or is_on_device(state):
+    if backend == "gpu" or (type(state) is not np.ndarray and is_on_device(state)):
         segments, offsets, new_offsets = block_layout(dims, sites, out_dims)
         kernels = implementation("statevector", backend or "auto", state)
         return cast("State", kernels.apply_block(state, matrix, segments, offsets, new_offsets))
@@ -212,7 +212,7 @@ def apply_diagonal(
     Returns:
         `state`, overwritten.
     """
-    if backend == "gpu" or is_on_device(state):
+    if backend == "gpu" or (type(state) is not np.ndarray and is_on_device(state)):
         strides = np.array([prod(dims[s + 1 :]) for s in sites], dtype=np.int64)
         radix = np.array([dims[s] for s in sites], dtype=np.int64)
         kernels = implementation("statevector", backend or "auto", state)
@@ -317,7 +317,7 @@ def rotate_qubits(
     Returns:
         `state`, overwritten.
     """
-    if backend == "gpu" or is_on_device(state):
+    if backend == "gpu" or (type(state) is not np.ndarray and is_on_device(state)):
         kernels = implementation("statevector", backend or "auto", state)
         return cast("State", kernels.rotate_qubits(state, rotations))
     dims = (2,) * len(rotations)
