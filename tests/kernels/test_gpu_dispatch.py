@@ -144,6 +144,10 @@ def test_random_frames_get_the_answers_of_the_native_dispatcher(server, ring) ->
 
 @pytest.mark.usefixtures("server")
 def test_handlers_give_what_numpy_gives(ring) -> None:
+    check_handlers(ring)
+
+
+def check_handlers(ring: SlotRing) -> None:
     rng = np.random.default_rng(3)
     made = functions()
     client = Client(ring, wait="yield")
