@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StreamLostError,
     )
     from cudaq_target.coupler.frame import Status
+    from cudaq_target.coupler.gpu_server import GpuServer, serve_on_gpu
     from cudaq_target.coupler.handlers import handler, stateful_handler
     from cudaq_target.coupler.histogram import Histogram
     from cudaq_target.coupler.link import Answer, Link, Missing, connect
@@ -92,6 +93,7 @@ __all__ = [
     "FrameWriter",
     "FullPolicy",
     "Function",
+    "GpuServer",
     "Histogram",
     "InProcess",
     "KeyPair",
@@ -137,6 +139,7 @@ __all__ = [
     "replay",
     "resend",
     "serve",
+    "serve_on_gpu",
     "server_security",
     "stateful_handler",
 ]
@@ -164,6 +167,7 @@ _MODULES = {
     "FrameWriter": "shm",
     "FullPolicy": "shot_sender",
     "Function": "dispatch",
+    "GpuServer": "gpu_server",
     "Histogram": "histogram",
     "InProcess": "playback_callers",
     "KeyPair": "security",
@@ -209,6 +213,7 @@ _MODULES = {
     "replay": "record",
     "resend": "record",
     "serve": "server",
+    "serve_on_gpu": "gpu_server",
     "server_security": "security",
     "stateful_handler": "handlers",
 }
