@@ -61,9 +61,10 @@ def parity_rows_(
         last = min(first + _BLOCK_SHOTS, n_shots)
         transpose_(shots[first:last], planes, tile)
         for check in range(sums.shape[0]):
-            for lane in range(LANES):
-                word = np.uint64(0)
-                for k in range(starts[check], starts[check + 1]):
-                    word ^= planes[qubits[k], lane]
-                sums[check, lane] = word
+            total = sums[check]
+            total[:] = np.uint64(0)
+            for k in range(starts[check], starts[check + 1]):
+                plane = planes[qubits[k]]
+                for lane in range(LANES):  # innermost, so that LLVM takes all lanes at once
+                    total[lane] ^= plane[lane]
         transpose_(sums, parities[first:last], tile)
