@@ -108,11 +108,12 @@ class Noise:
     shots_per_run: int = 1
 
     @classmethod
-    def of(cls, model: NoiseModel) -> Noise:
+    def of(cls, model: NoiseModel, *, besides: frozenset[str] = frozenset()) -> Noise:
         """Translate a `pulser.NoiseModel`.
 
         Args:
             model: The model.
+            besides: Noise types that the caller looks after; they are left out here.
 
         Returns:
             The same noise in the emulator's terms.
@@ -124,7 +125,7 @@ class Noise:
             raise OptionError(
                 f"noise={model!r}", "is not a pulser.NoiseModel", "Pass pulser.NoiseModel(...)"
             )
-        types = set(model.noise_types)
+        types = set(model.noise_types) - besides
         for noise_type, reasons in _REFUSED.items():
             if noise_type in types:
                 raise OptionError(*reasons)

@@ -190,6 +190,18 @@ class Curve:
         return cls(times, _pchip(times, levels))
 
     @classmethod
+    def of_steps(cls, samples: ArrayLike, step_ns: float = 1.0) -> Curve:
+        """Read samples of which each holds for one step, as `step` does.
+
+        >>> Curve.of_steps([1.0, 1.0, 3.0]).kinks_ns
+        (2.0,)
+        """
+        levels = np.asarray(samples, dtype=np.float64)
+        starts = np.append(True, _for_any_atom(levels[1:] != levels[:-1])).nonzero()[0]
+        moments = np.append(starts, len(levels)) * step_ns
+        return cls.step(moments, np.concatenate([levels[starts], levels[-1:]]))
+
+    @classmethod
     def of_samples(cls, samples: ArrayLike, step_ns: float = 1.0) -> Curve:
         """Read samples that a device plays one after the other.
 
@@ -216,7 +228,7 @@ class Curve:
         for (start, first), (end, last) in zip(starts, ends, strict=True):
             if end <= start:
                 continue
-            own_edges, own = _piece(levels[first : last + 1], first, start, end)
+            own_edges, own = _piece(levels[first : last + 1], first, start)
             edges.append(own_edges)
             parts.append(own)
         all_edges = np.append(np.concatenate(edges), float(n)) * step_ns
@@ -250,7 +262,8 @@ def _pchip(times: Reals, levels: Reals) -> Reals:
     """Coefficients of PCHIP pieces, ascending powers, shape (n_pieces, 4, …)."""
     from scipy.interpolate import PchipInterpolator  # noqa: PLC0415
 
-    return np.moveaxis(PchipInterpolator(times, levels, axis=0).c[::-1], 0, 1)
+    descending = PchipInterpolator(times, levels, axis=0).c
+    return np.ascontiguousarray(np.moveaxis(descending[::-1], 0, 1), dtype=np.float64)
 
 
 def _for_any_atom(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -292,27 +305,20 @@ def _kinks_of(column: Reals) -> tuple[set[int], set[int]]:
     return jumps, bends
 
 
-def _piece(levels: Reals, first: int, start: float, end: float) -> tuple[Reals, Reals]:
-    """Interpolate neighbouring samples from `start` to `end`; edges without the last one."""
-    middles = first + 0.5 + np.arange(len(levels))
-    shape = levels.shape[1:]
-    if len(levels) == 1:
-        coefficients = np.zeros((1, 4, *shape))
+def _piece(levels: Reals, first: int, start: float) -> tuple[Reals, Reals]:
+    """Interpolate neighbouring samples; starts of the cubics, of which the last one goes on."""
+    middles = first + 0.5 + np.arange(len(levels), dtype=np.float64)
+    if len(levels) < 3:
+        coefficients = np.zeros((1, 4, *levels.shape[1:]))
         coefficients[0, 0] = levels[0]
-        return np.array([start]), coefficients
-    if len(levels) == 2:
-        coefficients = np.zeros((1, 4, *shape))
-        coefficients[0, 1] = levels[1] - levels[0]
-        coefficients[0, 0] = levels[0] + (start - middles[0]) * coefficients[0, 1]
+        if len(levels) == 2:
+            coefficients[0, 1] = levels[1] - levels[0]
+            coefficients[0, 0] += (start - middles[0]) * coefficients[0, 1]
         return np.array([start]), coefficients
     coefficients = _pchip(middles, levels)
-    edges = middles[:-1].copy()
-    if start != middles[0]:  # the first cubic reaches back to the edge
-        edges[0] = start
-        coefficients = np.concatenate(
-            [_moved(coefficients[:1], start - middles[0]), coefficients[1:]]
-        )
-    del end  # the last cubic reaches on to it
+    edges = np.append(start, middles[1:-1])
+    # Where it starts at an edge between samples, the first cubic reaches back to it.
+    coefficients[:1] = _moved(coefficients[:1], start - middles[0])
     return edges, coefficients
 
 

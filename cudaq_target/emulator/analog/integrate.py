@@ -311,6 +311,27 @@ class Evolution:
         twin._real, twin._imag = self._real.copy(), self._imag.copy()
         return twin
 
+    def apply(self, matrix: NDArray[np.complex128], atom: int) -> None:
+        """Let a 2x2 matrix, in the frame of the program, act on one atom at once.
+
+        Args:
+            matrix: Shape (2, 2), over (g, r).
+            atom: The atom.
+        """
+        frame = np.array([1.0, np.exp(1j * self._frame[0, atom])])
+        framed = (frame.conj()[:, None] * matrix * frame).astype(self._dtype)
+        shape = (1 << atom, 2, -1)
+        pairs = self._real.reshape(shape) + np.asarray(1j, dtype=self._dtype) * self._imag.reshape(
+            shape
+        )
+        acted = np.matmul(framed, pairs).reshape(-1)
+        self._real[:], self._imag[:] = acted.real, acted.imag
+
+    def scale(self, factor: float) -> None:
+        """Multiply the state by a number."""
+        self._real *= factor
+        self._imag *= factor
+
     def norm_squared(self) -> float:
         """Return the squared norm; below 1 where r decays."""
         return float(np.vdot(self._real, self._real) + np.vdot(self._imag, self._imag))

@@ -130,6 +130,44 @@ class RydbergProblem:
             tuple((curve, np.asarray(weights, dtype=np.float64)) for curve, weights in local),
         )
 
+    @classmethod
+    def of_samples(
+        cls,
+        atoms_um: ArrayLike,
+        c6_rad_per_us_um6: float,
+        amplitude: ArrayLike,
+        detuning: ArrayLike,
+        phase: ArrayLike | None = None,
+        local: Sequence[tuple[ArrayLike, ArrayLike]] = (),
+    ) -> RydbergProblem:
+        """Read the samples that a device plays, one per ns.
+
+        Amplitudes and detunings are read with `Curve.of_samples`, phases hold for their ns.
+
+        Args:
+            atoms_um: Positions (µm), shape (n_atoms, 2 or 3).
+            c6_rad_per_us_um6: Interaction coefficient (rad/µs·µm⁶).
+            amplitude: Ω (rad/µs), shape (duration_ns,) or (duration_ns, n_atoms).
+            detuning: δ (rad/µs), same shapes.
+            phase: φ (rad), same shapes; 0 when left out.
+            local: Further detunings (samples in rad/µs, shape (duration_ns,); weight of each atom).
+
+        Returns:
+            The problem.
+
+        Raises:
+            OptionError: Atoms coincide, samples are too few or not finite.
+        """
+        return cls.of(
+            atoms_um,
+            c6_rad_per_us_um6,
+            float(len(np.asarray(amplitude))),
+            Curve.of_samples(amplitude),
+            Curve.of_samples(detuning),
+            None if phase is None else Curve.of_steps(phase),
+            [(Curve.of_samples(samples), weights) for samples, weights in local],
+        )
+
     @property
     def n_atoms(self) -> int:
         """Number of atoms."""
