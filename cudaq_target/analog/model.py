@@ -121,6 +121,17 @@ class Waveform:
             mean = 0.5 * (mean + self.at(times))
         return np.asarray(self._area[place] + mean * since / _NS_PER_US)
 
+    def on_whole_ns(self) -> Waveform:
+        """Return the same waveform without what is left of rounding when times come from seconds.
+
+        Times within 1e-6 ns of a whole ns go there.
+        """
+        whole = np.rint(self.times_ns)
+        times = np.where(np.abs(whole - self.times_ns) < _SAME_TIME_NS, whole, self.times_ns)
+        if (times == self.times_ns).all() or (np.diff(times) <= 0.0).any():
+            return self
+        return Waveform(times, self.values, self.kind, self.name)
+
     def scaled(self, factor: float, name: str | None = None) -> Waveform:
         """Multiply all values by a factor."""
         return Waveform(self.times_ns, factor * self.values, self.kind, name or self.name)

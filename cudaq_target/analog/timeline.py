@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from pulser.register.register_layout import RegisterLayout
 
     from cudaq_target.analog.model import AnalogSpec
@@ -48,7 +49,7 @@ class PulseSpan:
     Attributes:
         start_ns: First ns.
         end_ns: First ns after it.
-        phase_rad: The phase (rad), or None for a delay, in which the drive is off.
+        phase_rad: The phase (rad, in [0, 2π)), or None for a delay: no drive, constant detuning.
     """
 
     start_ns: int
@@ -88,8 +89,9 @@ class AnalogTimeline:
         phase: Samples of φ (rad), shape (duration_ns,), constant within each pulse.
         spans: The pulses.
         local: Local detuning, or None.
-        eom: The pulses are played in the mode of the electro-optic modulator.
         error: How far this is from what was asked for.
+        eom: The pulses are played in the mode of the electro-optic modulator.
+        is_modulated: These are not the samples to play, but what the atoms see of them.
     """
 
     device: AnalogRules
@@ -102,10 +104,40 @@ class AnalogTimeline:
     phase: NDArray[np.float64]
     spans: tuple[PulseSpan, ...]
     local: LocalSamples | None
-    eom: bool
     error: PlayError
+    eom: bool = False
+    is_modulated: bool = False
 
     @property
     def n_atoms(self) -> int:
         """Number of atoms."""
         return len(self.atoms_um)
+
+    def frame_rad(self, times_ns: ArrayLike) -> NDArray[np.float64]:
+        """Return the angle between the played frame and that of the specification.
+
+        What is played may have another detuning while the drive has another phase for it: a phase
+        that varies smoothly, or the mode of the electro-optic modulator. The amplitudes of the
+        specification are those of the samples times e^{i angle} per atom in r. Probabilities do
+        not depend on it.
+
+        Args:
+            times_ns: Times (ns), any shape.
+
+        Returns:
+            Angles (rad), same shape.
+        """
+        times = np.asarray(times_ns, dtype=np.float64)
+        spec, played = self.spec, self.detuning
+        wanted = spec.detuning.integral(0.0, times)
+        if self.is_modulated:
+            # What modulation does to the detuning is physics, no choice of frame.
+            smooth = spec.phase if spec.phase.kind == "linear" else spec.phase.scaled(0.0)
+            return np.asarray(smooth.at(times) - smooth.values[0])
+        if spec.local is not None:
+            wanted = wanted + spec.local.weights[0] * spec.local.waveform.integral(0.0, times)
+        if self.local is not None:
+            played = played + self.local.weights[0] * self.local.samples
+        edges = np.arange(len(played) + 1, dtype=np.float64)
+        area = np.concatenate([[0.0], np.cumsum(played)]) * 1e-3
+        return np.asarray(wanted - np.interp(times, edges, area))
