@@ -22,7 +22,7 @@ from cudaq_target.coupler.frame import HEADER_BYTES, Status
 from cudaq_target.coupler.security import ServerSecurity, server_security
 from cudaq_target.coupler.server import Server, serve
 from cudaq_target.coupler.shm import Dispatcher as NativeDispatcher
-from cudaq_target.kernels.lut_decoder import lookup_decoder
+from cudaq_target.kernels.decoders.measured import lookup_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

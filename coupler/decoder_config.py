@@ -8,33 +8,52 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from cudaq_target.coupler.errors import DecoderConfigError
-from cudaq_target.kernels.lut_decoder import LookupDecoder, dense_rows, lookup_decoder
+from cudaq_target.kernels.decoders.graph import graph_from_checks
+from cudaq_target.kernels.decoders.lookup import LookupDecoder, build_table
+from cudaq_target.kernels.decoders.matching import PyMatchingDecoder
+from cudaq_target.kernels.decoders.measured import MeasurementDecoder
+from cudaq_target.kernels.decoders.sparse import dense_rows
+from cudaq_target.kernels.decoders.union_find import UnionFindDecoder
+from cudaq_target.kernels.errors import KernelError
 
-Value = int | float | str | list[int] | dict[str, "Value"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cudaq_target.kernels.decoders.interface import Decoder
+
+Value = int | float | str | list[int] | list[float] | dict[str, "Value"]
 _KEY: Final = re.compile(r"(\s*)(-\s+)?([A-Za-z_]\w*)\s*:\s*(.*)")
+_REAL: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _SCALARS: Final = ("id", "type", "block_size", "syndrome_size")
 _MATRICES: Final = ("H_sparse", "O_sparse", "D_sparse")
 _ARGUMENTS: Final = "decoder_custom_args"
+_LOOK_UPS: Final = ("single_error_lut", "multi_error_lut")
+_GRAPHS: Final = {"union_find": UnionFindDecoder, "pymatching": PyMatchingDecoder}
 
 
-def read_decoders(text: str) -> list[LookupDecoder]:
+def read_decoders(text: str) -> list[MeasurementDecoder]:
     """Build the decoders of a configuration.
 
     Args:
         text: A file as `multi_decoder_config.to_yaml_str()` of cudaq-qec writes it, with decoders
-            of the types `single_error_lut` and `multi_error_lut`.
+            of the types `single_error_lut` and `multi_error_lut` (argument `lut_error_depth`),
+            `pymatching` and, beyond cudaq-qec, `union_find` (argument `error_rate_vec`, the
+            probability of each error).
 
     Returns:
         The decoders, in the order of their ids.
 
     Raises:
-        DecoderConfigError: Something is missing, contradictory or not understood.
+        DecoderConfigError: Something is missing, contradictory or not understood, or a package is
+            not installed.
     """
     entries = _read_entries(text)
-    decoders: dict[int, LookupDecoder] = {}
+    decoders: dict[int, MeasurementDecoder] = {}
     for line, entry in entries:
         number = entry.get("id")
         if not isinstance(number, int) or number in decoders:
@@ -45,38 +64,49 @@ def read_decoders(text: str) -> list[LookupDecoder]:
     return [decoders[number] for number in sorted(decoders)]
 
 
-def _build(line: int, entry: dict[str, Value]) -> LookupDecoder:
+def _build(line: int, entry: dict[str, Value]) -> MeasurementDecoder:
     for key in entry:
         if key not in {*_SCALARS, *_MATRICES, _ARGUMENTS}:
             raise DecoderConfigError(line, f"{key} has no meaning here")
     kind = entry.get("type")
-    arguments = entry.get(_ARGUMENTS, {})
-    if kind not in {"single_error_lut", "multi_error_lut"}:
-        reason = f"type {kind} is not built in; single_error_lut and multi_error_lut are"
-        raise DecoderConfigError(line, reason)
-    if not isinstance(arguments, dict) or set(arguments) - {"lut_error_depth"}:
-        raise DecoderConfigError(line, f"{_ARGUMENTS} may hold lut_error_depth, nothing else")
-    n_errors, n_detectors, depth = (
-        _count(line, key, value)
-        for key, value in (
-            ("block_size", entry.get("block_size")),
-            ("syndrome_size", entry.get("syndrome_size")),
-            ("lut_error_depth", arguments.get("lut_error_depth", 1)),
-        )
+    if kind not in {*_LOOK_UPS, *_GRAPHS}:
+        known = ", ".join((*_LOOK_UPS, *_GRAPHS))
+        raise DecoderConfigError(line, f"type {kind} is not built in; {known} are")
+    n_errors, n_detectors = (
+        _count(line, key, entry.get(key)) for key in ("block_size", "syndrome_size")
     )
     checks, observables, detectors = (_matrix(line, key, entry.get(key)) for key in _MATRICES)
     try:
-        n_rows = len(dense_rows(checks, n_errors))
-        decoder = lookup_decoder(checks, observables, detectors, n_errors, depth)
-    except ValueError as error:
+        rows = dense_rows(checks, n_errors)
+        measured = dense_rows(detectors, max([0, *detectors]) + 1)
+        if not len(rows) == len(measured) == n_detectors:
+            reason = (
+                f"H has {len(rows)} rows and D has {len(measured)}; syndrome_size is {n_detectors}"
+            )
+            raise DecoderConfigError(line, reason)
+        decoder = _decoder(line, entry, rows, dense_rows(observables, n_errors))
+        return MeasurementDecoder(measured, decoder)
+    except KernelError as error:
         raise DecoderConfigError(line, str(error)) from error
-    if n_rows != n_detectors or len(decoder.detector_rows) != n_detectors:
-        reason = (
-            f"H has {n_rows} rows and D has {len(decoder.detector_rows)}; "
-            f"syndrome_size is {n_detectors}"
-        )
+
+
+def _decoder(
+    line: int, entry: dict[str, Value], checks: NDArray[np.uint8], observables: NDArray[np.uint8]
+) -> Decoder:
+    kind = entry["type"]
+    allowed = "lut_error_depth" if kind in _LOOK_UPS else "error_rate_vec"
+    arguments = entry.get(_ARGUMENTS, {})
+    if not isinstance(arguments, dict) or set(arguments) - {allowed}:
+        raise DecoderConfigError(line, f"{_ARGUMENTS} may hold {allowed}, nothing else")
+    if kind in _LOOK_UPS:
+        depth = _count(line, allowed, arguments.get(allowed, 1))
+        return LookupDecoder(build_table(checks, observables, depth))
+    rates = arguments.get(allowed)
+    if not isinstance(rates, list):
+        reason = f"{kind} needs {allowed}, a list with the probability of each error"
         raise DecoderConfigError(line, reason)
-    return decoder
+    graph = graph_from_checks(checks, observables, np.array(rates, dtype=np.float64))
+    return _GRAPHS[str(kind)](graph)
 
 
 def _count(line: int, key: str, value: Value | None) -> int:
@@ -88,7 +118,9 @@ def _count(line: int, key: str, value: Value | None) -> int:
 def _matrix(line: int, key: str, value: Value | None) -> Sequence[int]:
     if not isinstance(value, list):
         raise DecoderConfigError(line, f"{key} must be a list of indices with -1 after each row")
-    return value
+    if not all(isinstance(index, int) for index in value):
+        raise DecoderConfigError(line, f"{key} may hold whole numbers only")
+    return [int(index) for index in value]
 
 
 def _read_entries(text: str) -> list[tuple[int, dict[str, Value]]]:
@@ -146,9 +178,11 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
 def _read_value(line: int, text: str) -> Value:
     if text.startswith("[") and text.endswith("]"):
         words = text[1:-1].split(",") if text[1:-1].strip() else []
-        if not all(re.fullmatch(r"\s*-?\d+\s*", word) for word in words):
-            raise DecoderConfigError(line, "a list may hold whole numbers only")
-        return [int(word) for word in words]
+        if all(re.fullmatch(r"\s*-?\d+\s*", word) for word in words):
+            return [int(word) for word in words]
+        if not all(_REAL.fullmatch(word.strip()) for word in words):
+            raise DecoderConfigError(line, "a list may hold numbers only")
+        return [float(word) for word in words]
     if re.fullmatch(r"-?\d+", text):
         return int(text)
     if re.fullmatch(r"\w+", text):

@@ -16,7 +16,28 @@ if TYPE_CHECKING:
         EmpiricalBernstein,
         HedgedBetting,
     )
+    from cudaq_target.kernels.decoders.error_model import (
+        graph_from_dem,
+    )
+    from cudaq_target.kernels.decoders.graph import (
+        DecodingGraph,
+        graph_from_checks,
+    )
+    from cudaq_target.kernels.decoders.interface import (
+        Decoder,
+    )
+    from cudaq_target.kernels.decoders.lookup import (
+        LookupDecoder,
+        build_table,
+    )
+    from cudaq_target.kernels.decoders.matching import (
+        PyMatchingDecoder,
+    )
+    from cudaq_target.kernels.decoders.union_find import (
+        UnionFindDecoder,
+    )
     from cudaq_target.kernels.decoding import (
+        detection_events,
         parities,
     )
     from cudaq_target.kernels.errors import (
@@ -106,6 +127,8 @@ __all__ = [
     "Backend",
     "BackendUnavailableError",
     "ConvergenceError",
+    "Decoder",
+    "DecodingGraph",
     "EmpiricalBernstein",
     "Experiment",
     "GridPosterior",
@@ -113,6 +136,7 @@ __all__ = [
     "Interval",
     "KernelError",
     "KernelInputError",
+    "LookupDecoder",
     "MisCosts",
     "MixtureBernstein",
     "ObservableStream",
@@ -120,11 +144,14 @@ __all__ = [
     "ParticlePosterior",
     "PauliGroup",
     "PauliStream",
+    "PyMatchingDecoder",
     "QuasiCounts",
     "ReadoutCalibration",
     "RunningMoments",
     "StreamingMean",
+    "UnionFindDecoder",
     "bernoulli_interval",
+    "build_table",
     "calibrate_readout",
     "concatenate_shots",
     "correct_counts",
@@ -132,6 +159,9 @@ __all__ = [
     "corrected_z_bounds",
     "corrected_z_expectation",
     "corrected_z_values",
+    "detection_events",
+    "graph_from_checks",
+    "graph_from_dem",
     "group_pauli_terms",
     "histogram",
     "information_gain",
@@ -171,6 +201,8 @@ _MODULES = {
     "Backend": "backends",
     "BackendUnavailableError": "errors",
     "ConvergenceError": "errors",
+    "Decoder": "decoders.interface",
+    "DecodingGraph": "decoders.graph",
     "EmpiricalBernstein": "betting",
     "Experiment": "estimation",
     "GridPosterior": "grid",
@@ -178,6 +210,7 @@ _MODULES = {
     "Interval": "intervals",
     "KernelError": "errors",
     "KernelInputError": "errors",
+    "LookupDecoder": "decoders.lookup",
     "MisCosts": "observables",
     "MixtureBernstein": "intervals",
     "ObservableStream": "streams",
@@ -185,11 +218,14 @@ _MODULES = {
     "ParticlePosterior": "particles",
     "PauliGroup": "pauli_groups",
     "PauliStream": "pauli_groups",
+    "PyMatchingDecoder": "decoders.matching",
     "QuasiCounts": "subspace",
     "ReadoutCalibration": "readout",
     "RunningMoments": "moments",
     "StreamingMean": "streams",
+    "UnionFindDecoder": "decoders.union_find",
     "bernoulli_interval": "intervals",
+    "build_table": "decoders.lookup",
     "calibrate_readout": "readout",
     "concatenate_shots": "layout",
     "correct_counts": "subspace",
@@ -197,6 +233,9 @@ _MODULES = {
     "corrected_z_bounds": "readout",
     "corrected_z_expectation": "readout",
     "corrected_z_values": "readout",
+    "detection_events": "decoding",
+    "graph_from_checks": "decoders.graph",
+    "graph_from_dem": "decoders.error_model",
     "group_pauli_terms": "pauli_groups",
     "histogram": "statistics",
     "information_gain": "estimation",

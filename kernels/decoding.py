@@ -1,4 +1,4 @@
-"""From measured bits to syndromes."""
+"""From measured bits to syndromes, and from syndromes to detection events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cudaq_target.kernels.backends import Backend, implementation, is_on_device
 from cudaq_target.kernels.errors import KernelInputError
-from cudaq_target.kernels.packed import check_shots
+from cudaq_target.kernels.packed import check_bit_count, check_shots
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,5 +47,41 @@ def parities(shots: Words, n_bits: int, checks: Words, *, backend: Backend = "au
     check_shots(checks, n_bits, name="checks")
     result: Words = implementation("decoding", backend, shots).parity_rows(
         shots, int(n_bits), checks
+    )
+    return result
+
+
+def detection_events(
+    syndromes: Words, n_checks: int, n_rounds: int, *, backend: Backend = "auto"
+) -> Words:
+    """Compare each round of checks with the round before it; the first one stays as it is.
+
+    Args:
+        syndromes: Packed, round after round: bit r n_checks + c is check c of round r, shape
+            (n_shots, ceil(n_checks n_rounds / 64)).
+        n_checks: Checks per round.
+        n_rounds: Rounds.
+        backend: Where to compute.
+
+    Returns:
+        Packed events, bit r n_checks + c says whether check c changed in round r, shape
+        (n_shots, ceil(n_checks n_rounds / 64)); exact.
+
+    Raises:
+        KernelInputError: `syndromes` are not packed shots of n_checks n_rounds bits, or there are
+            no shots, checks or rounds.
+        BackendUnavailableError: The back end does not run here.
+
+    >>> import numpy as np
+    >>> detection_events(np.array([[0b11_01_01]], dtype=np.uint64), 2, 3).tolist() == [[0b10_00_01]]
+    True
+    """
+    for name, number in (("n_checks", n_checks), ("n_rounds", n_rounds)):
+        check_bit_count(number)
+        if number < 1:
+            raise KernelInputError(name, f"is {number}", "this kernel needs at least 1")
+    check_shots(syndromes, n_checks * n_rounds, name="syndromes")
+    result: Words = implementation("decoding", backend, syndromes).detection_events(
+        syndromes, int(n_checks), int(n_rounds)
     )
     return result

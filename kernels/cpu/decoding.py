@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target.kernels.cpu.bits import bits_below
 from cudaq_target.kernels.cpu.layout import LANES, transpose_, transpose_tile
 from cudaq_target.kernels.jit import compiled
 from cudaq_target.kernels.packed import word_count
@@ -68,3 +69,34 @@ def parity_rows_(
                 for lane in range(LANES):  # innermost, so that LLVM takes all lanes at once
                     total[lane] ^= plane[lane]
         transpose_(sums, parities[first:last], tile)
+
+
+def detection_events(syndromes: Words, n_checks: int, n_rounds: int) -> Words:
+    """Return the changes between rounds, packed."""
+    events = np.empty_like(syndromes)
+    detection_events_(syndromes, n_checks, n_checks * n_rounds, events)
+    return events
+
+
+@compiled
+def detection_events_(syndromes: Words, n_checks: int, n_bits: int, events: Words) -> None:
+    """XOR each row with itself, shifted by a round.
+
+    Args:
+        syndromes: Shape (n_shots, n_words).
+        n_checks: Bits per round, at least 1.
+        n_bits: Bits per row, at least 1.
+        events: Written, shape (n_shots, n_words).
+    """
+    n_words = syndromes.shape[1]
+    skip, shift = n_checks // 64, np.uint64(n_checks % 64)
+    used = bits_below(n_bits - 64 * (n_words - 1))
+    for shot in range(syndromes.shape[0]):
+        for k in range(n_words):
+            before = np.uint64(0)
+            if k >= skip:
+                before = syndromes[shot, k - skip] << shift
+            if shift > np.uint64(0) and k > skip:
+                before |= syndromes[shot, k - skip - 1] >> (np.uint64(64) - shift)
+            events[shot, k] = syndromes[shot, k] ^ before
+        events[shot, n_words - 1] &= used

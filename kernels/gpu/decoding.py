@@ -134,3 +134,27 @@ def look_up(syndromes: Words, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     corrections: NDArray[np.uint8] = table.take(syndromes[:, 0].astype(np.int64), axis=0)
     return corrections
+
+
+@device.lands_at_home
+def detection_events(syndromes: Words, n_checks: int, n_rounds: int) -> Words:
+    """XOR each row with itself, shifted by a round.
+
+    Args:
+        syndromes: Packed, shape (n_shots, ceil(n_checks n_rounds / 64)).
+        n_checks: Bits per round.
+        n_rounds: Rounds.
+
+    Returns:
+        Packed events, of the same shape.
+    """
+    n_words = syndromes.shape[1]
+    skip, shift = divmod(n_checks, 64)
+    events = syndromes.copy()
+    if n_words > skip:
+        events[:, skip:] ^= syndromes[:, : n_words - skip] << np.uint64(shift)
+    if shift and n_words > skip + 1:
+        events[:, skip + 1 :] ^= syndromes[:, : n_words - skip - 1] >> np.uint64(64 - shift)
+    n_used = n_checks * n_rounds - 64 * (n_words - 1)
+    events[:, -1] &= np.uint64((1 << n_used) - 1)
+    return events

@@ -18,7 +18,7 @@ from cudaq_target.coupler.endpoint import parse_endpoint
 from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.link import open_wire
 from cudaq_target.coupler.transports.interface import TransportOptions
-from cudaq_target.kernels.lut_decoder import lookup_decoder
+from cudaq_target.kernels.decoders.measured import lookup_decoder
 
 ROOT = Path(__file__).parents[2]
 TRANSPORTS = ("shm", "ipc", "tcp", "udp")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from cudaq_target.coupler.decoder_config import read_decoders
-from cudaq_target.kernels.lut_decoder import LookupDecoder
+from cudaq_target.kernels.decoders.measured import MeasurementDecoder
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "decoder_multi_error_lut"
 
 
-def published_decoder() -> LookupDecoder:
+def published_decoder() -> MeasurementDecoder:
     """The decoder of the configuration file."""
     _skip_without_files()
     (decoder,) = read_decoders((FOLDER / "config_multi_err_lut.yml").read_text())

@@ -14,7 +14,7 @@ from cudaq_target.coupler.handlers import handler
 from cudaq_target.coupler.payload import ShotBatch, read_shot_batch
 from cudaq_target.coupler.sessions import Session
 from cudaq_target.coupler.shm import Dispatcher as NativeDispatcher
-from cudaq_target.kernels.lut_decoder import lookup_decoder
+from cudaq_target.kernels.decoders.measured import lookup_decoder
 from tests.coupler.golden import ENQUEUE
 
 OFFSETS = range(9)

@@ -25,7 +25,7 @@ from cudaq_target.coupler.frame import (
     request_frame,
 )
 from cudaq_target.coupler.sessions import DuplicateWindow, Session
-from cudaq_target.kernels.lut_decoder import lookup_decoder
+from cudaq_target.kernels.decoders.measured import lookup_decoder
 from tests.coupler.golden import ENQUEUE, GET_CORRECTIONS, RESET
 from tests.coupler.published_shots import published_decoder, published_shots
 

@@ -36,7 +36,7 @@ def test_decoders_in_the_order_of_their_ids():
 def test_published_file():
     decoder = published_decoder()
     assert (decoder.n_measurements, decoder.n_observables) == (144, 1)
-    assert decoder.table.n_detectors == 120
+    assert decoder.decoder.n_detectors == 120
 
 
 def test_depth_is_one_by_default():

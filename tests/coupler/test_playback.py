@@ -19,7 +19,7 @@ from cudaq_target.coupler.schedule import Event, Operation, parse_schedule
 from cudaq_target.coupler.server import serve
 from cudaq_target.coupler.sources import StimMemory, read_source
 from cudaq_target.coupler.transports.interface import TransportOptions
-from cudaq_target.kernels.lut_decoder import lookup_decoder
+from cudaq_target.kernels.decoders.measured import lookup_decoder
 from tests.coupler.ends import TRANSPORTS, endpoint_of
 from tests.coupler.published_shots import published_decoder, published_shots
 

@@ -1,0 +1,1 @@
+"""Decoders: from packed syndromes to packed flips of the observables, behind one interface."""
