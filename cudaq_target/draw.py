@@ -1,23 +1,20 @@
-"""Pictures: where the atoms stand, what the lasers do when, and how an energy converges.
-
-Figures are made without pyplot, so drawing leaves no global state and needs no display.
-"""
+"""Pictures: where the atoms stand, what the lasers do when, and how an energy converges."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cudaq_target.errors import OptionError
 from cudaq_target.excitations import excitations, played_gates
+from cudaq_target.figures import COLOURS, new_figure, plain, saved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
@@ -27,16 +24,6 @@ if TYPE_CHECKING:
     from cudaq_target.program import Program
     from cudaq_target.timeline import PulseProgram, Slot
 
-_COLOURS = {
-    "open": "#c8553d",
-    "close": "#e9a18f",
-    "target": "#1b6f8a",
-    "raman": "#e8b23a",
-    "waiting": "#f6ddd6",
-    "atom": "#28415e",
-    "text": "#2b2b2b",
-    "grid": "#d9d9d9",
-}
 _LABELS = {
     "open": "Rydberg π opens a control",
     "waiting": "control waits in the Rydberg state",
@@ -45,7 +32,6 @@ _LABELS = {
     "raman": "Raman pulse (one-qubit gate)",
 }
 _LANE_HEIGHT = 0.78
-_DOTS_PER_INCH = 150
 # What chemists ask of an energy: 1 kcal/mol (Ha).
 CHEMICAL_ACCURACY_HA = 1.6e-3
 
@@ -67,9 +53,9 @@ def draw_program(program: Program, path: str | Path | None = None) -> Figure:
         OptionError: Matplotlib is missing, or the file's suffix is unknown.
     """
     timeline = program.timeline
-    figure = _figure(_width_in(timeline), _height_in(len(timeline.coordinates_um)))
+    figure = new_figure(_width_in(timeline), _height_in(len(timeline.coordinates_um)))
     _draw_both(figure, program)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def draw_convergence(
@@ -97,7 +83,7 @@ def draw_convergence(
         OptionError: Matplotlib is missing, or the file's suffix is unknown.
     """
     top_in = _height_in(len(program.timeline.coordinates_um))
-    figure = _figure(max(11.0, _width_in(program.timeline)), top_in + 3.4)
+    figure = new_figure(max(11.0, _width_in(program.timeline)), top_in + 3.4)
     upper, lower = figure.subfigures(2, 1, height_ratios=(top_in, 3.4), squeeze=False)[:, 0]
     _draw_both(upper, program)
     energy, error = lower.subplots(1, 2, width_ratios=(1.5, 1.0))
@@ -106,31 +92,8 @@ def draw_convergence(
     _draw_energy(energy, energies, sigmas, exact_ha)
     _draw_error(error, energies - exact_ha, sigmas)
     if title:
-        lower.suptitle(title, fontsize=11, color=_COLOURS["text"])
-    return _saved(figure, path)
-
-
-def _figure(width_in: float, height_in: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError as error:
-        raise OptionError(
-            "draw", "matplotlib is not installed", "Install it: pip install 'cudaq-target[draw]'"
-        ) from error
-    return Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
-
-
-def _saved(figure: Figure, path: str | Path | None) -> Figure:
-    if path is not None:
-        suffix = Path(path).suffix.lstrip(".").lower()
-        if suffix not in ("png", "pdf", "svg"):
-            raise OptionError(
-                f"picture {str(path)!r}",
-                "the suffix names no picture format",
-                "Give a file name that ends in .png, .pdf or .svg",
-            )
-        figure.savefig(path, dpi=_DOTS_PER_INCH, format=suffix)
-    return figure
+        lower.suptitle(title, fontsize=11, color=COLOURS["text"])
+    return saved(figure, path)
 
 
 def _width_in(timeline: PulseProgram) -> float:
@@ -153,7 +116,7 @@ def _draw_both(figure: Figure | SubFigure, program: Program) -> None:
         f"{program.kernel} on {program.rules.name}: {_counted(stats.n_qubits, 'qubit')}, "
         f"{_counted(stats.n_entangling, 'entangling gate')}, {timeline.duration_ns / 1e3:.2f} µs",
         fontsize=12,
-        color=_COLOURS["text"],
+        color=COLOURS["text"],
     )
 
 
@@ -169,7 +132,7 @@ def _draw_register(axes: Axes, timeline: PulseProgram, played: Sequence[Excitati
     for (a, b), n in sorted(counts.items()):
         axes.plot(
             *sites[[a, b]].T,
-            color=_COLOURS["target"],
+            color=COLOURS["target"],
             linewidth=1.5 + min(n, 6),
             alpha=0.55,
             solid_capstyle="round",
@@ -178,12 +141,12 @@ def _draw_register(axes: Axes, timeline: PulseProgram, played: Sequence[Excitati
         if most > 1:
             middle = sites[[a, b]].mean(axis=0)
             axes.annotate(
-                str(n), middle, ha="center", va="center", fontsize=7, color=_COLOURS["text"],
+                str(n), middle, ha="center", va="center", fontsize=7, color=COLOURS["text"],
                 bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"},
                 zorder=2,
             )  # fmt: skip
     axes.scatter(
-        sites[:, 0], sites[:, 1], s=330, color=_COLOURS["atom"], edgecolors="white", zorder=3
+        sites[:, 0], sites[:, 1], s=330, color=COLOURS["atom"], edgecolors="white", zorder=3
     )
     for atom, site in enumerate(sites):
         axes.annotate(
@@ -195,16 +158,16 @@ def _draw_register(axes: Axes, timeline: PulseProgram, played: Sequence[Excitati
     axes.set_xlim(centre[0] - half_um, centre[0] + half_um)
     axes.set_ylim(centre[1] - half_um, centre[1] + half_um)
     axes.set_aspect("equal")
-    axes.set_title("register, pairs with gates", fontsize=10, color=_COLOURS["text"])
+    axes.set_title("register, pairs with gates", fontsize=10, color=COLOURS["text"])
     axes.set_xlabel("x (µm)")
     axes.set_ylabel("y (µm)")
-    _plain(axes)
+    plain(axes)
 
 
 def _draw_timeline(axes: Axes, timeline: PulseProgram, played: Sequence[Excitation]) -> None:
     n_atoms = len(timeline.coordinates_um)
     for row in range(n_atoms):
-        axes.axhline(row, color=_COLOURS["grid"], linewidth=0.8, zorder=0)
+        axes.axhline(row, color=COLOURS["grid"], linewidth=0.8, zorder=0)
     _draw_waiting(axes, played)
     for entry in played:
         _draw_pulse(axes, entry.slot, entry.role, timeline.device.rydberg.max_rabi_rad_per_us)
@@ -217,8 +180,8 @@ def _draw_timeline(axes: Axes, timeline: PulseProgram, played: Sequence[Excitati
     axes.set_ylim(n_atoms - 0.4, -0.6)
     axes.set_yticks(range(n_atoms), [_row_label(timeline, atom) for atom in range(n_atoms)])
     axes.set_xlabel("time (µs)")
-    axes.set_title("pulses", fontsize=10, color=_COLOURS["text"])
-    _plain(axes)
+    axes.set_title("pulses", fontsize=10, color=COLOURS["text"])
+    plain(axes)
 
 
 def _row_label(timeline: PulseProgram, atom: int) -> str:
@@ -241,7 +204,7 @@ def _draw_waiting(axes: Axes, played: Sequence[Excitation]) -> None:
                 [begin_us, end_us],
                 atom - 0.5 * _LANE_HEIGHT,
                 atom + 0.5 * _LANE_HEIGHT,
-                color=_COLOURS["waiting"],
+                color=COLOURS["waiting"],
                 linewidth=0,
                 zorder=1,
             )
@@ -256,7 +219,7 @@ def _draw_pulse(axes: Axes, slot: Slot, kind: str, max_rabi_rad_per_us: float) -
         edges_us,
         baseline=slot.atom - heights,
         fill=True,
-        color=_COLOURS[kind],
+        color=COLOURS[kind],
         zorder=3,
     )
 
@@ -268,12 +231,12 @@ def _draw_link(axes: Axes, entry: Excitation) -> None:
         axes.plot(
             [middle_us, middle_us],
             [control, entry.slot.atom],
-            color=_COLOURS["target"],
+            color=COLOURS["target"],
             linewidth=1.0,
             linestyle=(0, (2, 1.5)),
             zorder=2,
         )
-        axes.plot(middle_us, control, "o", markersize=3.5, color=_COLOURS["target"], zorder=4)
+        axes.plot(middle_us, control, "o", markersize=3.5, color=COLOURS["target"], zorder=4)
 
 
 def _draw_legend(
@@ -286,9 +249,7 @@ def _draw_legend(
         kinds.add("waiting")
     if any(slot.beam == "raman" for slot in timeline.slots):
         kinds.add("raman")
-    handles = [
-        Patch(color=_COLOURS[kind], label=_LABELS[kind]) for kind in _LABELS if kind in kinds
-    ]
+    handles = [Patch(color=COLOURS[kind], label=_LABELS[kind]) for kind in _LABELS if kind in kinds]
     if handles:
         figure.legend(
             handles=handles,
@@ -307,7 +268,7 @@ def _draw_energy(
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     steps = np.arange(len(energies_ha))
-    axes.axhline(exact_ha, color=_COLOURS["open"], linewidth=1.4, zorder=1)
+    axes.axhline(exact_ha, color=COLOURS["open"], linewidth=1.4, zorder=1)
     axes.annotate(
         f"exact {exact_ha:.5f} Ha".replace("-", "−"),
         (1.0, exact_ha),
@@ -316,29 +277,29 @@ def _draw_energy(
         textcoords="offset points",
         ha="right",
         fontsize=9,
-        color=_COLOURS["open"],
+        color=COLOURS["open"],
     )
     axes.errorbar(
-        steps, energies_ha, yerr=sigmas_ha, color=_COLOURS["target"], marker="o", markersize=4,
+        steps, energies_ha, yerr=sigmas_ha, color=COLOURS["target"], marker="o", markersize=4,
         linewidth=1.2, capsize=2, zorder=2,
     )  # fmt: skip
     axes.margins(y=0.14)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step")
     axes.set_ylabel("energy (Ha)")
-    _plain(axes)
+    plain(axes)
 
 
 def _draw_error(axes: Axes, errors_ha: NDArray[np.float64], sigmas_ha: NDArray[np.float64]) -> None:
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     steps = np.arange(len(errors_ha))
-    axes.axhspan(0.0, 1e3 * CHEMICAL_ACCURACY_HA, color=_COLOURS["grid"], alpha=0.6, linewidth=0)
+    axes.axhspan(0.0, 1e3 * CHEMICAL_ACCURACY_HA, color=COLOURS["grid"], alpha=0.6, linewidth=0)
     axes.semilogy(
         steps,
         1e3 * np.abs(errors_ha),
         "o-",
-        color=_COLOURS["target"],
+        color=COLOURS["target"],
         markersize=4,
         label="|error|",
     )
@@ -346,7 +307,7 @@ def _draw_error(axes: Axes, errors_ha: NDArray[np.float64], sigmas_ha: NDArray[n
         steps,
         1e3 * sigmas_ha,
         "--",
-        color=_COLOURS["raman"],
+        color=COLOURS["raman"],
         linewidth=1.2,
         label="shot noise (1 σ)",
     )
@@ -364,11 +325,4 @@ def _draw_error(axes: Axes, errors_ha: NDArray[np.float64], sigmas_ha: NDArray[n
     axes.set_xlabel("step")
     axes.set_ylabel("error (mHa)")
     axes.legend(fontsize=8, frameon=False, loc="upper right")
-    _plain(axes)
-
-
-def _plain(axes: Axes) -> None:
-    """Keep only what carries information."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(labelsize=8, colors=_COLOURS["text"])
+    plain(axes)

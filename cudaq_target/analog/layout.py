@@ -191,11 +191,11 @@ def _wanted_traps(rules: AnalogRules, n_atoms: int, n_sites: int) -> int:
     """Choose the number of traps: the optimal filling, within all limits, no site left out."""
     limits = rules.layout
     lowest = max(math.ceil(n_atoms / limits.max_filling - 1e-9), limits.min_traps, n_sites)
-    highest = limits.max_traps or max(lowest, round(n_atoms / limits.max_filling))
+    optimal = round(n_atoms / (limits.optimal_filling or limits.max_filling))
+    highest = limits.max_traps or max(lowest, optimal)
     if limits.min_filling > 0.0:
         # Up to `min_traps` traps any filling is allowed.
-        by_filling = max(int(n_atoms / limits.min_filling + 1e-9), limits.min_traps)
-        highest = min(limits.max_traps or by_filling, by_filling)
+        highest = min(highest, max(int(n_atoms / limits.min_filling + 1e-9), limits.min_traps))
     if lowest > highest:
         raise DeviceLimitError(
             subject=f"register of {n_atoms} atoms on {n_sites} sites, which needs {lowest} traps",
@@ -207,7 +207,6 @@ def _wanted_traps(rules: AnalogRules, n_atoms: int, n_sites: int) -> int:
             device=rules.name,
             remedy="Change the number of atoms, or leave empty sites out",
         )
-    optimal = round(n_atoms / (limits.optimal_filling or limits.max_filling))
     return min(max(optimal, lowest), highest)
 
 

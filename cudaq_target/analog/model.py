@@ -10,6 +10,7 @@ These are Pulser's signs. Programs in the AHS schema count the phase the other w
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -241,6 +242,14 @@ class AnalogSpec:
     def duration_ns(self) -> float:
         """Length of the waveforms (ns)."""
         return self.amplitude.duration_ns
+
+    def with_waveforms(self, amplitude: Waveform, detuning: Waveform) -> AnalogSpec:
+        """Return the same program with other waveforms, the sites not checked again."""
+        fresh = copy.copy(self)
+        object.__setattr__(fresh, "amplitude", amplitude)
+        object.__setattr__(fresh, "detuning", detuning)
+        fresh._check_waveforms()
+        return fresh
 
     def _check_waveforms(self) -> None:
         named = [("detuning", self.detuning), ("phase", self.phase)]

@@ -132,7 +132,7 @@ class AnalogProgram:
         """
         from cudaq_target.analog.draw import draw_analog  # noqa: PLC0415
 
-        return draw_analog(self.timeline, path)
+        return draw_analog(self.timeline, path, modulated=self.modulated)
 
     def report(self) -> str:
         """Describe the program in a few lines of text."""
