@@ -324,6 +324,9 @@ class Dispatcher:
             for one in waiting
         ]
 
+    def end(self, timeout_s: float) -> None:
+        """Nothing runs beside the caller's thread."""
+
     def _repeat(
         self, session: Session, header: RequestHeader, arguments: memoryview, answer: memoryview
     ) -> int | None:

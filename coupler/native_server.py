@@ -229,3 +229,11 @@ class NativeTable:
     def shutdown(self) -> list[tuple[Session, bytes]]:
         """Nothing is pending."""
         return []
+
+    def end(self, timeout_s: float) -> None:
+        """Wait for a function that missed its deadline.
+
+        Raises:
+            HandlerStuckError: It does not return.
+        """
+        self._dispatcher.stop(timeout_s=timeout_s)

@@ -87,6 +87,9 @@ class Answerer(Protocol):
     def shutdown(self) -> list[tuple[Session, bytes]]:
         """Cancel what is pending."""
 
+    def end(self, timeout_s: float) -> None:
+        """Wait for a function that missed its deadline."""
+
 
 class Server(Serving):
     """Moves frames between a port and a dispatcher until it is closed; a context manager."""
@@ -164,6 +167,7 @@ class Server(Serving):
         self._thread.join(patience_s)
         if self._thread.is_alive():
             raise HandlerStuckError(self._dispatcher.running or "?", patience_s)
+        self._dispatcher.end(patience_s)
         return True
 
     def _run(self) -> None:
@@ -274,9 +278,9 @@ def serve(
 
     Args:
         what: A function table, a dispatcher that nobody else uses, or a machine, which is then
-            driven by a `control_client.ControlClient`. A table is served natively where that is
-            possible: where no function pends, and not on `udp`. `dispatch.Dispatcher` is the
-            reference in Python; the native one runs compiled functions without the interpreter.
+            driven by a `control_client.ControlClient`. A table is served natively where no
+            function pends. `dispatch.Dispatcher` is the reference in Python; the native one runs
+            compiled functions without the interpreter.
         endpoint: `shm://name`, `ipc://path`, `tcp://host:port` or `udp://host:port`; port 0
             takes a free one.
         security: Keys and allow-list; required where other machines can connect.
@@ -294,8 +298,7 @@ def serve(
 
         if isinstance(what, Native):
             return _serve_native(what, place, chosen, security)
-    # Datagrams get lost and overtake each other: the reference remembers more of them in less room.
-    if isinstance(what, Iterable) and place.scheme is not Scheme.UDP:
+    if isinstance(what, Iterable):
         what = tuple(what)
         if not any(function.may_pend for function in what):
             from cudaq_target.coupler.native_server import python_table  # noqa: PLC0415 - compiled

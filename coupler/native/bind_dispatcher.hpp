@@ -38,7 +38,7 @@ public:
     PyDispatcher(const PyDispatcher&) = delete;
     PyDispatcher& operator=(const PyDispatcher&) = delete;
     ~PyDispatcher() {
-        if (!end(Service::Stop::kCancel, kPatienceNs)) {
+        if (!end(Service::Stop::kCancel, is_given_up_ ? 0 : kPatienceNs)) {
             // A function that never returns may still touch these; they stay for ever.
             static_cast<void>(service_.release());
             static_cast<void>(session_.release());
@@ -191,6 +191,7 @@ public:
     void stop(bool drain, double timeout_s) {
         const auto patience_ns = timeout_s < 1e9 ? static_cast<std::int64_t>(timeout_s * 1e9) : kForever;
         if (!end(drain ? Service::Stop::kDrain : Service::Stop::kCancel, patience_ns)) {
+            is_given_up_ = true;
             raise("HandlerStuckError", name_of(dispatcher_->running()), timeout_s);
         }
     }
@@ -217,6 +218,8 @@ public:
         for (const auto& [name, field] : kCounterNames) {
             named[name] = value_of(dispatcher_->counters(), field);
         }
+        named["late_results"] = value_of(dispatcher_->counters(), &Counters::late_results) +
+                                dispatcher_->n_late();
         return named;
     }
     std::size_t session_bytes() const { return session_bytes_; }
@@ -263,10 +266,13 @@ private:
             const Unlocked unlocked;  // a handler may want the lock
             is_stopped = service_->stop(how, patience_ns);
         }
-        is_ending_ = false;
+        is_ending_ = true;
         if (is_stopped) {
             close();
+            const Unlocked unlocked;
+            is_stopped = dispatcher_->end_aside(until_ns);
         }
+        is_ending_ = false;
         return is_stopped;
     }
 
@@ -325,6 +331,7 @@ private:
     std::unique_ptr<Session> session_;
     std::unique_ptr<Service> service_;
     bool is_lent_ = false;
+    bool is_given_up_ = false;  ///< `stop` has waited already
     // Written and read with the interpreter lock:
     bool is_serving_ = false;  ///< `serve` runs
     bool is_ending_ = false;   ///< `end` waits

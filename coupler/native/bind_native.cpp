@@ -13,6 +13,7 @@ NB_MODULE(_native, module) {
     module.doc() =
         "Rings in shared memory and the dispatcher; see `native/shm.hpp`, `slot_ring.hpp` and "
         "`dispatcher.hpp`.";
+    cudaq_target::binding::watch_interpreter();
     cudaq_target::binding::bind_segments(module);
     cudaq_target::binding::bind_client(module);
     cudaq_target::binding::bind_link(module);

@@ -3,6 +3,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -16,6 +17,19 @@
 #include "named_tuple.hpp"
 
 namespace cudaq_target::binding {
+
+/// Whether the interpreter is about to end; threads that leave then do not ask for its lock any more,
+/// as whoever joins them would wait for ever.
+inline std::atomic<bool>& interpreter_ends() noexcept {
+    static std::atomic<bool> is_near{false};
+    return is_near;
+}
+
+/// Takes note of the end of the interpreter; called once.
+inline void watch_interpreter() {
+    nb::module_::import_("atexit").attr("register")(
+        nb::cpp_function([] { interpreter_ends().store(true); }));
+}
 
 /// The interpreter lock, for a thread that Python may not know. Such a thread becomes known with its
 /// first call and stays it: to introduce it costs more than most handlers.
@@ -41,7 +55,7 @@ private:
         Introduction(const Introduction&) = delete;
         Introduction& operator=(const Introduction&) = delete;
         ~Introduction() {
-            if (thread != nullptr) {
+            if (thread != nullptr && !interpreter_ends()) {
                 or_stay([this] { PyEval_RestoreThread(thread); });
                 PyGILState_Release(state);
             }
@@ -83,7 +97,11 @@ public:
               std::uint32_t& result_len) {
         const auto arguments = holds(in) ? part(in, arg_len) : copy(in, arg_len);
         const bool is_in_place = holds(out);
-        const auto result = is_in_place ? part(out, max_result) : scratch(max_result);
+        // Beside the serving thread a late handler keeps its memory, and others go on.
+        const auto own = is_in_place                ? nb::object()
+                         : dispatcher_.is_aside() ? new_bytes(max_result)
+                                                  : scratch(max_result);
+        const auto result = is_in_place ? part(out, max_result) : view_of(own);
         const auto header = load<RequestHeader>(in - kFrameHeaderBytes);
         auto names = named_tuple(types_.header, PyLong_FromUnsignedLong(function),
                                  PyLong_FromUnsignedLong(arg_len),
@@ -102,7 +120,7 @@ public:
             return false;
         }
         if (!is_in_place) {
-            std::memcpy(out, PyByteArray_AsString(scratch_.ptr()), result_len);
+            std::memcpy(out, PyByteArray_AsString(own.ptr()), result_len);
         }
         return true;
     }
@@ -158,14 +176,22 @@ private:
     /// Memory of ours for a result; a new one where its length changes, as old views may be kept.
     nb::object scratch(std::size_t n_bytes) {
         if (!scratch_ || static_cast<std::size_t>(PyByteArray_Size(scratch_.ptr())) != n_bytes) {
-            scratch_ = nb::steal(
-                PyByteArray_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(n_bytes)));
+            scratch_ = new_bytes(n_bytes);
         }
-        return view_of(scratch_);
+        return scratch_;
+    }
+
+    static nb::object new_bytes(std::size_t n_bytes) {
+        auto made = nb::steal(
+            PyByteArray_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(n_bytes)));
+        if (!made) {
+            throw nb::python_error();
+        }
+        return made;
     }
 
     nb::handle client() {
-        const auto id = dispatcher_.client().id();
+        const auto id = dispatcher_.client_id();
         if (id == newest_id_) {
             return newest_;
         }

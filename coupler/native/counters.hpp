@@ -24,6 +24,7 @@ struct Counters {
     std::uint64_t deadline_misses = 0;
     std::uint64_t late_results = 0;
     std::uint64_t cancelled = 0;
+    std::uint64_t busy = 0;
 };
 
 inline constexpr std::array kCounterNames{
@@ -42,6 +43,7 @@ inline constexpr std::array kCounterNames{
     std::pair{"deadline_misses", &Counters::deadline_misses},
     std::pair{"late_results", &Counters::late_results},
     std::pair{"cancelled", &Counters::cancelled},
+    std::pair{"busy", &Counters::busy},
 };
 
 /// Counts one. Only the serving thread writes, so that no read-modify-write is needed; other

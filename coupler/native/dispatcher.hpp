@@ -7,9 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "aside.hpp"
 #include "counters.hpp"
 #include "frame.hpp"
 #include "session.hpp"
@@ -39,7 +41,9 @@ struct Function {
 
 /// Function table and the obligations of `FORMAT.md`, "Who answers what".
 ///
-/// `add` allocates; `handle` never does, takes no lock and throws nothing. One thread at a time.
+/// `add` and `prepare` allocate; `handle` never does, takes no lock and throws nothing. One thread at
+/// a time. Functions with a deadline run in a thread of their own, and while one that missed it runs
+/// on, they and all that share its memory are answered BUSY.
 class Dispatcher {
 public:
     explicit Dispatcher(bool has_guard = false) : table_(kMinTable), has_guard_(has_guard) {}
@@ -60,14 +64,32 @@ public:
             }
         }
         *place(function.id) = function;
+        has_deadline_ |= function.deadline_ns > 0;
+        if (frame_bytes_ > 0) {
+            prepare(frame_bytes_);
+        }
         return true;
     }
 
-    /// Allocates what `handle` needs for frames up to `frame_bytes`.
+    /// Makes what `handle` needs for frames up to `frame_bytes`: memory, and a thread.
     void prepare(std::size_t frame_bytes) {
+        frame_bytes_ = std::max(frame_bytes_, frame_bytes);
         if (has_guard_) {
-            guarded_.assign(frame_bytes + kGuardBytes, kGuard);
+            guarded_.assign(frame_bytes_ + kGuardBytes, kGuard);
         }
+        if (has_deadline_ && (!aside_ || !aside_->takes(frame_bytes_))) {
+            aside_ = std::make_unique<Aside<Invocation>>(frame_bytes_, kGuardBytes, kGuard, n_late_);
+        }
+    }
+
+    /// Ends that thread; false where its function has not returned until then.
+    bool end_aside(std::int64_t until_ns) noexcept {
+        if (aside_ && !aside_->end(until_ns)) {
+            return false;
+        }
+        aside_.reset();
+        frame_bytes_ = 0;
+        return true;
     }
 
     /// Answers one request.
@@ -117,18 +139,41 @@ public:
     /// A request with the stamp of an earlier generation of its slot; answered like any other.
     void count_stale() noexcept { count(counters_.stale); }
 
+    /// Results that came after their caller had been answered DEADLINE.
+    std::uint64_t n_late() const noexcept { return n_late_->load(std::memory_order_relaxed); }
+
     /// The function that runs right now, 0 for none; for other threads.
     std::uint32_t running() const noexcept {
+        if (const auto late = aside_ ? aside_->function_id() : 0; late != 0) {
+            return late;
+        }
         return std::atomic_ref(const_cast<std::uint32_t&>(running_)).load(std::memory_order_relaxed);
     }
 
-    /// Whose request is being handled; only inside of a handler.
-    const Session& client() const noexcept { return *client_; }
+    /// Inside of a handler: whether it runs beside the serving thread.
+    bool is_aside() const noexcept { return aside_ && aside_->is_mine(); }
+    /// Inside of a handler: `Session::id` of whose request it is.
+    std::uint64_t client_id() const noexcept { return is_aside() ? aside_->client() : client_id_; }
 
     /// What a handler leaves in `result_len` where it failed.
     static constexpr std::uint32_t kUnset = 0xFFFF'FFFF;
 
 private:
+    /// A function and the memory that it works on.
+    struct Invocation {
+        DeviceCall call = nullptr;
+        StatefulCall stateful_call = nullptr;
+        void* state = nullptr;
+
+        int operator()(const std::byte* in, std::byte* out, std::uint32_t arg_len,
+                       std::uint32_t max_result, std::uint32_t& result_len) const {
+            result_len = kUnset;  // a handler that dies before it stores the length is found out
+            return call != nullptr
+                       ? call(in, out, arg_len, max_result, &result_len)
+                       : stateful_call(in, out, arg_len, max_result, &result_len, state);
+        }
+    };
+
     static constexpr std::size_t kMinTable = 16;
     static constexpr std::size_t kGuardBytes = 128;
     static constexpr std::byte kGuard{0xA5};
@@ -190,20 +235,68 @@ private:
     std::size_t run(const Function& function, const RequestHeader& header,
                     std::span<const std::byte> request, std::span<std::byte> response,
                     Session& session) noexcept {
+        const Invocation call{function.call, function.stateful_call,
+                              function.state != nullptr ? function.state : session.state()};
+        if (aside_) {
+            if (call.call == nullptr && aside_->holds(call.state)) {
+                count(counters_.busy);
+                return answer(response, header, Status::kBusy);
+            }
+            if (function.deadline_ns > 0 && aside_->is_here() &&
+                aside_->takes(std::max(kFrameHeaderBytes + header.arg_len, response.size()))) {
+                return run_aside(function, call, header, request, response, session);
+            }
+        }
         const auto late_at = function.deadline_ns > 0 ? monotonic_ns() + function.deadline_ns : 0;
-        const auto max_result = static_cast<std::uint32_t>(response.size() - kFrameHeaderBytes);
+        const auto max_result = max_result_of(response);
         auto* out = response.data() + kFrameHeaderBytes;
         auto* target = has_guard_ && guarded_.size() >= max_result + kGuardBytes ? guarded_.data() : out;
         const auto arg_len = predicted(header.arg_len, usual_arg_len_);
-        auto result_len = kUnset;  // a handler that dies before it stores the length is found out
+        std::uint32_t result_len = 0;
         count(counters_.dispatched);
-        client_ = &session;
+        client_id_ = session.id();
         std::atomic_ref(running_).store(function.id, std::memory_order_relaxed);
-        const auto status = invoke(function, request.data() + kFrameHeaderBytes, target,
-                                   arg_len, max_result, result_len, session);
+        const auto status = call(request.data() + kFrameHeaderBytes, target, arg_len, max_result,
+                                 result_len);
         std::atomic_ref(running_).store(0, std::memory_order_relaxed);
+        return conclude(function, header, response, status, result_len, target, late_at);
+    }
+
+    std::size_t run_aside(const Function& function, const Invocation& call,
+                          const RequestHeader& header, std::span<const std::byte> request,
+                          std::span<std::byte> response, const Session& session) noexcept {
+        using End = Aside<Invocation>::End;
+        const auto late_at = monotonic_ns() + function.deadline_ns;
+        const bool is_of_session = function.call == nullptr && function.state == nullptr;
+        Aside<Invocation>::Outcome outcome;
+        const auto end = aside_->run(
+            call, function.id, request.first(kFrameHeaderBytes + header.arg_len), header.arg_len,
+            max_result_of(response), call.state,
+            is_of_session ? session.shared_state() : std::shared_ptr<void>(), session.id(), late_at,
+            outcome);
+        if (end == End::kBusy) {
+            count(counters_.busy);
+            return answer(response, header, Status::kBusy);
+        }
+        if (end != End::kUnbegun) {
+            count(counters_.dispatched);
+        }
+        if (end != End::kDone) {  // the result of one that runs is counted when it comes
+            count(counters_.deadline_misses);
+            return answer(response, header, Status::kDeadline);
+        }
+        return conclude(function, header, response, outcome.status, outcome.result_len,
+                        outcome.result, late_at);
+    }
+
+    /// Judges what a function left in `target`, and answers.
+    std::size_t conclude(const Function& function, const RequestHeader& header,
+                         std::span<std::byte> response, int status, std::uint32_t result_len,
+                         std::byte* target, std::int64_t late_at) noexcept {
+        const auto max_result = max_result_of(response);
+        auto* out = response.data() + kFrameHeaderBytes;
         if ((status < 0 && !function.may_refuse) || result_len > max_result ||
-            (target != out && !is_guard_intact(max_result)) ||
+            (has_guard_ && target != out && !is_guard_intact(target + max_result)) ||
             (function.is_float64_result && !is_finite(target, result_len))) {
             count(counters_.handler_failures);
             return answer(response, header, Status::kInternalError);
@@ -219,21 +312,15 @@ private:
         return answer(response, header, static_cast<Status>(status), result_len);
     }
 
-    static int invoke(const Function& function, const std::byte* in, std::byte* out,
-                      std::uint32_t arg_len, std::uint32_t max_result, std::uint32_t& result_len,
-                      Session& session) noexcept {
-        if (function.call != nullptr) {
-            return function.call(in, out, arg_len, max_result, &result_len);
-        }
-        void* state = function.state != nullptr ? function.state : session.state();
-        return function.stateful_call(in, out, arg_len, max_result, &result_len, state);
+    static std::uint32_t max_result_of(std::span<std::byte> response) noexcept {
+        return static_cast<std::uint32_t>(response.size() - kFrameHeaderBytes);
     }
 
-    bool is_guard_intact(std::uint32_t max_result) noexcept {
+    static bool is_guard_intact(std::byte* guard) noexcept {
         bool is_intact = true;
         for (std::size_t i = 0; i < kGuardBytes; ++i) {
-            is_intact &= guarded_[max_result + i] == kGuard;
-            guarded_[max_result + i] = kGuard;
+            is_intact &= guard[i] == kGuard;
+            guard[i] = kGuard;
         }
         return is_intact;
     }
@@ -260,9 +347,14 @@ private:
     std::uint32_t usual_arg_len_ = 0;
     std::uint32_t running_ = 0;
     Counters counters_;
-    const Session* client_ = nullptr;
+    std::uint64_t client_id_ = 0;
     bool has_guard_;
+    bool has_deadline_ = false;
+    std::size_t frame_bytes_ = 0;
     std::vector<std::byte> guarded_;
+    std::shared_ptr<std::atomic<std::uint64_t>> n_late_ =
+        std::make_shared<std::atomic<std::uint64_t>>(0);
+    std::unique_ptr<Aside<Invocation>> aside_;
 };
 
 }  // namespace cudaq_target

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -36,7 +37,10 @@ public:
         id_ = next_id();
         in_place_.reset();
         n_kept_ = next_ = 0;
-        std::fill(state_.begin(), state_.end(), StateBlock{});
+        if (state_.use_count() > 1) [[unlikely]] {  // of a function that is late, and stays its own
+            state_ = std::make_shared<State>(state_->size());
+        }
+        std::fill(state_->begin(), state_->end(), StateBlock{});
     }
 
     /// Of this client; no other client of this process has, or had, the same.
@@ -45,7 +49,9 @@ public:
     /// Begins the next request of a ring.
     void advance() noexcept { in_place_.advance(); }
 
-    void* state() noexcept { return state_.data(); }
+    void* state() noexcept { return state_->data(); }
+    /// What keeps `state()` where it is.
+    std::shared_ptr<void> shared_state() const noexcept { return state_; }
 
     /// Looks for `frame` (header and arguments) among the last requests. On `kSame`, `response`
     /// is its answer; `kReused` says that the id is known, with another function or arguments.
@@ -103,6 +109,7 @@ private:
     struct alignas(std::max_align_t) StateBlock {
         std::byte bytes[sizeof(std::max_align_t)];
     };
+    using State = std::vector<StateBlock>;
 
     Session(std::uint32_t window, std::size_t frame_bytes, std::size_t state_bytes,
             AnswerWindow in_place)
@@ -113,7 +120,8 @@ private:
           request_bytes_(window),
           response_bytes_(window),
           frames_(2 * window * frame_bytes),
-          state_((state_bytes + sizeof(StateBlock) - 1) / sizeof(StateBlock)) {}
+          state_(std::make_shared<State>((state_bytes + sizeof(StateBlock) - 1) /
+                                         sizeof(StateBlock))) {}
 
     static std::uint64_t next_id() noexcept {
         static std::atomic<std::uint64_t> n_clients{0};
@@ -137,7 +145,7 @@ private:
     std::vector<std::size_t> request_bytes_;
     std::vector<std::size_t> response_bytes_;
     std::vector<std::byte> frames_;
-    std::vector<StateBlock> state_;
+    std::shared_ptr<State> state_;
 };
 
 }  // namespace cudaq_target

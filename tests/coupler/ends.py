@@ -37,6 +37,14 @@ def endpoint_of(transport: str, folder: Path) -> str:
     }[transport]
 
 
+def await_counter(server, name: str, value: int) -> None:
+    """Wait until a counter of a server has a value; it may come a moment after an answer."""
+    until_s = time.monotonic() + 30.0
+    while server.counters()[name] != value:
+        assert time.monotonic() < until_s, (name, server.counters())
+        time.sleep(0.002)
+
+
 class RawClient:
     """Sends bytes as they are, and shows what comes back."""
 
