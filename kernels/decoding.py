@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cudaq_target.kernels.backends import Backend, implementation, is_on_device
 from cudaq_target.kernels.errors import KernelInputError
-from cudaq_target.kernels.packed import check_bit_count, check_shots
+from cudaq_target.kernels.packed import check_shots
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Words = NDArray[np.uint64]
@@ -36,7 +37,6 @@ def parities(shots: Words, n_bits: int, checks: Words, *, backend: Backend = "au
             rows of `n_bits` bits on the host, or there is none.
         BackendUnavailableError: The back end does not run here.
 
-    >>> import numpy as np
     >>> shots, checks = np.array([[1], [3]], dtype=np.uint64), np.array([[1], [3]], dtype=np.uint64)
     >>> parities(shots, 2, checks).tolist()
     [[3], [1]]
@@ -72,12 +72,12 @@ def detection_events(
             no shots, checks or rounds.
         BackendUnavailableError: The back end does not run here.
 
-    >>> import numpy as np
     >>> detection_events(np.array([[0b11_01_01]], dtype=np.uint64), 2, 3).tolist() == [[0b10_00_01]]
     True
     """
     for name, number in (("n_checks", n_checks), ("n_rounds", n_rounds)):
-        check_bit_count(number)
+        if not isinstance(number, int | np.integer):
+            raise KernelInputError(name, f"is a {type(number).__name__}", "give an integer")
         if number < 1:
             raise KernelInputError(name, f"is {number}", "this kernel needs at least 1")
     check_shots(syndromes, n_checks * n_rounds, name="syndromes")

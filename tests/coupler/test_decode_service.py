@@ -114,3 +114,21 @@ def test_nothing_is_left_where_one_endpoint_is_taken(tmp_path):
         DecodeService(decoders, places)
     with DecodeService(decoders, places) as service:
         assert service.is_running
+
+
+@pytest.mark.parametrize("kind", ["union_find", "pymatching"])
+def test_decoders_of_graphs_are_served_by_name(kind):
+    line = "[ 0, -1, 1, -1, 2, -1 ]"
+    chain = "[ 0, 1, -1, 1, 2, -1, 2, 3, -1 ]"
+    text = (
+        f"decoders:\n  - id: 0\n    type: {kind}\n    block_size: 4\n    syndrome_size: 3\n"
+        f"    H_sparse: {chain}\n    O_sparse: {line}\n    D_sparse: {line}\n"
+        "    decoder_custom_args:\n      error_rate_vec: [ 0.01, 0.01, 0.01, 0.01 ]\n"
+    )
+    with (
+        DecodeService(read_decoders(text), ["udp://127.0.0.1:0"]) as service,
+        connect(service.endpoints[0]) as link,
+    ):
+        assert decoded(link, 0, (1, 1, 0)) == bytes([0b010])
+        assert decoded(link, 0, (1, 0, 0)) == bytes([0b001])
+        assert decoded(link, 0, (0, 0, 1)) == bytes([0b000])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,54 @@ def test_broken_files(before, after, message):
 def test_nothing_at_all():
     with pytest.raises(DecoderConfigError, match="do not count up"):
         read_decoders("decoders:\n")
+
+
+LINE = """\
+decoders:
+  - id:              0
+    type:            {kind}
+    block_size:      4
+    syndrome_size:   3
+    H_sparse:        [ 0, 1, -1, 1, 2, -1, 2, 3, -1 ]
+    O_sparse:        [ 0, -1 ]
+    D_sparse:        [ 0, -1, 0, 1, -1, 1, -1 ]
+    decoder_custom_args:
+      error_rate_vec: [ 0.1, 1e-2, .02, 0.1 ]
+"""
+
+
+@pytest.mark.parametrize("kind", ["union_find", "pymatching"])
+def test_decoders_of_graphs(kind):
+    (decoder,) = read_decoders(LINE.format(kind=kind))
+    assert (decoder.n_measurements, decoder.n_observables) == (2, 1)
+    # Detectors are 1 1 0 (error 1), 0 1 1 (error 2), 1 0 1 (0 and 3, likelier than 1 and 2).
+    found = [decoder.decode(np.array(bits, dtype=np.uint8)).tolist() for bits in ((1, 0), (0, 1))]
+    assert found == [[0], [0]]
+    assert decoder.decode(np.array([1, 1], dtype=np.uint8)).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("0.1, 1e-2", "0.1", "error_rates have shape (3,); give one for each of 4 errors"),
+        ("1e-2", "0.5", "error_rates hold 0.5 for error 1"),
+        ("1e-2", "nan", "a list may hold numbers only"),
+        ("[ 0.1, 1e-2, .02, 0.1 ]", "0", "needs error_rate_vec, a list"),
+        ("error_rate_vec", "merge_strategy", "may hold error_rate_vec, nothing else"),
+        ("2, 3, -1", "1, 2, 3, -1", "checks have 3 ones in column 1"),
+        ("2, 3, -1", "2, -1", "checks have no one in column 3"),
+        ("2, 3, -1", "2, 4, -1", "index 4 lies outside a matrix of 4 columns"),
+    ],
+)
+def test_broken_graphs(before, after, message):
+    text = LINE.format(kind="union_find")
+    assert before in text
+    with pytest.raises(DecoderConfigError) as caught:
+        read_decoders(text.replace(before, after, 1))
+    assert message in str(caught.value)
+
+
+def test_missing_packages_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymatching", None)
+    with pytest.raises(DecoderConfigError, match="needs the package pymatching"):
+        read_decoders(LINE.format(kind="pymatching"))
