@@ -23,6 +23,7 @@ from cudaq_target.coupler.link import Answer, connect
 from cudaq_target.coupler.link_errors import LinkBusyError
 from cudaq_target.coupler.security import client_security, make_keys
 from cudaq_target.coupler.shm import Client, SlotRing
+from cudaq_target.coupler.transports.shared_memory import remove_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -225,6 +226,7 @@ def _last_words(process: subprocess.Popen[str]) -> str:
 
 def _address(spec: Spec, folder: str) -> str:
     if spec.transport == "shm":
+        remove_abandoned("rtt-")
         return f"shm://rtt-{os.getpid()}-{time.monotonic_ns()}"
     if spec.transport in {"tcp", "udp"}:
         return f"{spec.transport}://127.0.0.1:0"

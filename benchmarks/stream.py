@@ -26,6 +26,7 @@ from benchmarks.stream_ends import to_json
 from cudaq_target.coupler.frame import HEADER_BYTES
 from cudaq_target.coupler.payload import BATCH_HEADER_BYTES
 from cudaq_target.coupler.transports.interface import TransportOptions
+from cudaq_target.coupler.transports.shared_memory import remove_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,6 +199,7 @@ def _last_line(text: str) -> str:
 
 def _address(transport: str, folder: str) -> str:
     Path(folder).chmod(0o700)
+    remove_abandoned("stream-")
     return {
         "shm": f"shm://stream-{os.getpid()}-{time.monotonic_ns()}",
         "ipc": f"ipc://{folder}/s",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -212,6 +213,16 @@ def _write_new(path: Path, text: str, mode: int) -> None:
         file.write(text)
 
 
+def _is_z85(key: str) -> bool:
+    from zmq.utils import z85  # noqa: PLC0415 - only key pairs and ZeroMQ links need it
+
+    try:
+        z85.decode(key)
+    except (KeyError, struct.error):  # another letter; five that mean more than 32 bits
+        return False
+    return True
+
+
 def _keys_in(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -220,6 +231,8 @@ def _keys_in(path: Path) -> dict[str, str]:
             str(path), f"it cannot be read ({type(error).__name__})", _MAKE
         ) from None
     found: dict[str, str] = dict(_KEY_LINE.findall(text))
+    if not all(map(_is_z85, found.values())):
+        raise KeyFileError(str(path), "a key in it is no Z85 of 32 bytes", _MAKE)
     if "public" not in found:
         raise KeyFileError(str(path), "it holds no public key of 40 characters", _MAKE)
     return found

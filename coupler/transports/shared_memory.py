@@ -10,9 +10,11 @@ import atexit
 import os
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cudaq_target.coupler.errors import (
+    CouplerError,
     PeerGoneError,
     RoleTakenError,
     SegmentInUseError,
@@ -29,7 +31,7 @@ from cudaq_target.coupler.link_errors import (
 )
 from cudaq_target.coupler.security import check_bind
 from cudaq_target.coupler.sessions import Answer
-from cudaq_target.coupler.shm import Client, LinkCore, SlotPort, SlotRing
+from cudaq_target.coupler.shm import Client, FrameSegment, LinkCore, SlotPort, SlotRing
 from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
 
 if TYPE_CHECKING:
@@ -75,6 +77,29 @@ def _remove_forgotten() -> None:
     for pid, ring in _OWNED.values():
         if pid == os.getpid():  # a child of a fork does not own what it inherited
             ring.unlink()
+
+
+def remove_abandoned(prefix: str) -> list[str]:
+    """Remove rings that killed processes left, and that nobody would take the name of again.
+
+    Args:
+        prefix: How the names in `shm://name` begin.
+
+    Returns:
+        The names.
+    """
+    removed = []
+    for path in Path("/dev/shm").glob(f"cudaq-target-{prefix}*"):
+        name = path.name.removeprefix("cudaq-target-")
+        for kind in (SlotRing, FrameSegment):
+            try:
+                kind.attach(name)
+            except SegmentStaleError:
+                path.unlink(missing_ok=True)
+                removed.append(name)
+            except CouplerError:  # of the other kind, another user's, or nothing of ours
+                continue
+    return removed
 
 
 class ShmWire:

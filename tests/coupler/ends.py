@@ -18,8 +18,10 @@ from cudaq_target.coupler.endpoint import parse_endpoint
 from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.link import open_wire
 from cudaq_target.coupler.transports.interface import TransportOptions
+from cudaq_target.coupler.transports.shared_memory import remove_abandoned
 from cudaq_target.kernels.decoders.measured import lookup_decoder
 
+remove_abandoned("test-")  # what killed runs left
 ROOT = Path(__file__).parents[2]
 TRANSPORTS = ("shm", "ipc", "tcp", "udp")
 OPTIONS = TransportOptions(slot_bytes=512, n_slots=16)

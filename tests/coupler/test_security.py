@@ -83,7 +83,17 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path, mode):
         load_keys(secret)
 
 
-@pytest.mark.parametrize("content", [b"", b"curve\n", b'public-key = "short"\n', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"curve\n",
+        b'public-key = "short"\n',
+        b'public-key = "' + 40 * b"|" + b'"\n',
+        b'public-key = "' + 40 * b"#" + b'"\n',  # five of them mean more than 32 bits
+        b"\xff\xfe",
+    ],
+)
 def test_malformed_files_are_refused(tmp_path, content):
     path = tmp_path / "host.key"
     path.write_bytes(content)

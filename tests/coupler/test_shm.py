@@ -32,6 +32,7 @@ from cudaq_target.coupler.shm import (
     SlotRing,
     segment_name,
 )
+from cudaq_target.coupler.transports.shared_memory import remove_abandoned
 
 _numbers = count()
 pytestmark = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="segments are files on Linux")
@@ -77,6 +78,15 @@ def test_the_layout_is_the_documented_one(name: str) -> None:
     assert head == (b"CQTSHM\x00\x01", 2, 1, 3, 256, 384, 0)
     assert struct.unpack_from("<QI", ring.memory, 32) == (len(ring.memory), os.getpid())
     assert len(ring.memory) == 4096 + 2 * 128 + 3 * (256 + 384)
+
+
+def test_what_nobody_asks_for_again_can_be_swept(name: str) -> None:
+    dead_owner(name)
+    kept = SlotRing.create(f"{name}-live", 4, 256)
+    assert remove_abandoned(name) == [name]
+    assert not file_of(name).exists()
+    assert file_of(kept.name).exists()
+    assert remove_abandoned(name) == []
 
 
 def test_a_name_has_one_live_owner(name: str) -> None:
