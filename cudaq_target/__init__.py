@@ -13,17 +13,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cudaq_target.analog.program import AnalogProgram
     from cudaq_target.errors import TargetError
     from cudaq_target.launch.compile import compile  # noqa: A004
+    from cudaq_target.launch.rydberg import RydbergHamiltonian
     from cudaq_target.program import Program
     from cudaq_target.shots import Shots, shots_of
     from cudaq_target.target import Pasqal
 
-__all__ = ["Pasqal", "Program", "Shots", "TargetError", "compile", "shots_of"]
+__all__ = [
+    "AnalogProgram",
+    "Pasqal",
+    "Program",
+    "RydbergHamiltonian",
+    "Shots",
+    "TargetError",
+    "compile",
+    "shots_of",
+]
 
 _MODULES = {
+    "AnalogProgram": "analog.program",
     "Pasqal": "target",
     "Program": "program",
+    "RydbergHamiltonian": "launch.rydberg",
     "Shots": "shots",
     "TargetError": "errors",
     "compile": "launch.compile",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pulser import NoiseModel
 
-MACHINES = ("local", "qutip")
+MACHINES = ("local", "qutip", "emu-sv", "emu-mps", "auto-emulator")
 ROUTES = ("swap", "direct")
 ENVIRONMENT_PREFIX = "CUDAQ_TARGET_"
 # Set by QPU schedulers to name the QPU that a job was given; the first name is the current one.
@@ -45,6 +45,8 @@ class Options:
         threads: Most threads of the emulator, or None to let it choose.
         cache_dir: Directory of the pulse cache, `off` to keep nothing on disk, or None for the
             user's cache directory.
+        modulation: Emulators of analog programs follow the device's finite bandwidth.
+        eom: Analog programs of square pulses use the device's electro-optic modulator.
     """
 
     machine: str = "local"
@@ -56,6 +58,8 @@ class Options:
     shots: int | None = None
     threads: int | None = None
     cache_dir: str | None = None
+    modulation: bool = False
+    eom: bool = False
 
     @property
     def is_noisy(self) -> bool:
@@ -265,6 +269,18 @@ def _cache_dir(value: object) -> str:
     return str(value)
 
 
+def _switch(name: str) -> Callable[[object], bool]:
+    texts = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+
+    def parse(value: object) -> bool:
+        found = texts.get(value.lower()) if isinstance(value, str) else value
+        if not isinstance(found, bool):
+            raise OptionError(f"{name} {value!r}", "not allowed", "Give true or false")
+        return found
+
+    return parse
+
+
 PARSERS: dict[str, Callable[[object], Any]] = {
     "machine": _machine,
     "device": _device,
@@ -275,4 +291,6 @@ PARSERS: dict[str, Callable[[object], Any]] = {
     "shots": _whole("shots", 1),
     "threads": _whole("threads", 1),
     "cache_dir": _cache_dir,
+    "modulation": _switch("modulation"),
+    "eom": _switch("eom"),
 }

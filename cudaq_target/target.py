@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pulser.register.base_register import BaseRegister
     from pulser.register.register_layout import RegisterLayout
 
+    from cudaq_target.analog.rules import AnalogRules
     from cudaq_target.compiler import Plans
     from cudaq_target.device import DeviceRules
     from cudaq_target.interpret.form import KernelForm
@@ -48,9 +49,10 @@ class Pasqal:
     then from a TOML file (see `cudaq_target.options`), then from the default.
 
     Attributes:
-        machine: `local`, the embedded emulator (default), or `qutip`, pulser-simulation.
+        machine: `local`, the embedded emulator (default), or `qutip`, pulser-simulation; for
+            analog programs also `emu-sv`, `emu-mps`, or `auto-emulator`, which chooses.
         device: Name of a Pulser device, a `pulser` device object, or the path of a device file;
-            for gate kernels `DigitalAnalogDevice` by default.
+            by default `DigitalAnalogDevice` for gate kernels, `AnalogDevice` for analog programs.
         noise: Noise of the emulator: a `pulser.NoiseModel`, or the path of a JSON file with its
             abstract representation; none by default.
         seed: Makes counts reproducible; without it `cudaq.set_random_seed` does.
@@ -61,6 +63,9 @@ class Pasqal:
         shots: Shots where a call names none.
         threads: Most threads of the emulator.
         cache_dir: Directory of the pulse cache, or `off`.
+        modulation: Emulate the finite bandwidth of the device in analog programs; by default they
+            are played as they are written, which is what Pulser's emulators do, too.
+        eom: Play analog programs of square pulses with the device's electro-optic modulator.
 
     >>> Pasqal(machine="local", seed=7)
     Pasqal(machine='local', seed=7)
@@ -75,6 +80,8 @@ class Pasqal:
     shots: int | None = None
     threads: int | None = None
     cache_dir: str | Path | None = None
+    modulation: bool | None = None
+    eom: bool | None = None
 
     if not TYPE_CHECKING:  # type checkers say it better than an error at run time
 
@@ -130,12 +137,14 @@ class Kept:
         kernels: Kernels with their arguments, least recently used first.
         plans: Plans of each kernel by the number of its form, which is kept so that the number
             stays its own; least recently used first.
-        rules: Rules of the session's device, once they are read.
+        rules: Rules of the session's device for gate kernels, once they are read.
+        analog_rules: Those for analog programs.
     """
 
     kernels: OrderedDict[Hashable, BoundKernel] = field(default_factory=OrderedDict)
     plans: OrderedDict[int, tuple[KernelForm, Plans]] = field(default_factory=OrderedDict)
     rules: DeviceRules | None = None
+    analog_rules: AnalogRules | None = None
 
 
 class Session:

@@ -70,7 +70,7 @@ def launches(cudaq: ModuleType) -> None:
         _install(cudaq, name, replacement, original)
         _install(holder, name, replacement, original)
     for name in ANALOG:
-        replacement = _launch(_lazy_original(name), "cudaq_target.launch.refused", name)
+        replacement = _launch(_lazy_original(name), "cudaq_target.launch.evolve", name)
         _install(cudaq, name, replacement, replacement)
     ptsbe = import_module("cudaq.runtime.ptsbe")
     for name in NOISY:

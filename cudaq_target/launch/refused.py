@@ -1,4 +1,4 @@
-"""Launches that this target cannot serve: analog programs and noise models of gates."""
+"""Launches that this target cannot serve: noise models of gates."""
 
 from __future__ import annotations
 
@@ -8,20 +8,6 @@ from cudaq_target.errors import Source, UnsupportedKernelError
 
 if TYPE_CHECKING:
     from cudaq_target.target import Session
-
-
-def evolve(_session: Session, *_: object, **__: object) -> NoReturn:
-    """Refuse `cudaq.evolve`.
-
-    Raises:
-        UnsupportedKernelError: Always.
-    """
-    raise UnsupportedKernelError(
-        Source("cudaq.evolve"),
-        "an analog program",
-        "this version of the target runs gate kernels only",
-        "Use cudaq.set_target('dynamics'), or write the program with pulser",
-    )
 
 
 def ptsbe_sample(_session: Session, *_: object, **__: object) -> NoReturn:
@@ -39,5 +25,4 @@ def ptsbe_sample(_session: Session, *_: object, **__: object) -> NoReturn:
     )
 
 
-evolve_async = evolve
 ptsbe_sample_async = ptsbe_sample

@@ -1,4 +1,4 @@
-"""What runs a pulse program, by name.
+"""What runs the pulses of a gate kernel, by name; `machines.analog` has the analog ones.
 
 Each machine's module is imported when the machine is first asked for, because each brings
 libraries of its own.
@@ -66,20 +66,30 @@ class Machine(Protocol):
 
 
 _CLASSES = {"local": "LocalMachine", "qutip": "QutipMachine"}
+# Gate kernels run fastest on the embedded emulator, whatever their size.
+_AUTOMATIC = "local"
 
 
 def get(name: str) -> Machine:
-    """Return a machine by name.
+    """Return a machine for gate kernels by name.
 
     Args:
         name: One of `cudaq_target.options.MACHINES`.
 
     Raises:
-        OptionError: No such machine in this version.
+        OptionError: No such machine in this version, or one that runs analog programs only.
     """
     if name not in MACHINES:
         raise OptionError(
             f"machine {name!r}", "no such machine in this version", nearest(name, MACHINES)
+        )
+    if name == "auto-emulator":
+        name = _AUTOMATIC
+    if name not in _CLASSES:
+        raise OptionError(
+            f"machine {name!r}",
+            "it emulates the Rydberg levels alone, gate kernels need the qubit levels as well",
+            "Give machine='local' for gate kernels, or use cudaq.evolve",
         )
     module = import_module(f"cudaq_target.machines.{name}")
     machine: Machine = getattr(module, _CLASSES[name])()

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from cudaq_target.timeline import PulseProgram
 
 # The Adams integrator keeps up to 12 derivatives and as many copies for its error estimate.
-_SOLVER_COPIES = 30
-_BYTES_PER_AMPLITUDE = 16
+SOLVER_COPIES = 30
+BYTES_PER_AMPLITUDE = 16
 # Sparse Hamiltonian: Raman and Rydberg drive of one atom touch each basis state about once, plus
 # one row of pair interactions; a stored element takes value and column index.
-_BYTES_PER_ELEMENT = 24
+BYTES_PER_ELEMENT = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class QutipMachine:
         generator: np.random.Generator,
     ) -> NDArray[np.uint8]:
         n_trajectories = max(1, min(self.n_trajectories, n_shots))
-        with warnings.catch_warnings(), _seeded_numpy(int(generator.integers(2**32))):
+        with warnings.catch_warnings(), seeded_numpy(int(generator.integers(2**32))):
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.filterwarnings("ignore", message="'samples_per_run'")
             shared = replace(noise, runs=None, samples_per_run=-(-n_shots // n_trajectories))
@@ -165,7 +165,7 @@ class QutipMachine:
                 remedy="Run: python -m pip install 'pulser-simulation>=1.9,<2'",
             ) from error
         n_atoms = len(program.coordinates_um)
-        per_state = _SOLVER_COPIES * _BYTES_PER_AMPLITUDE + 5 * n_atoms * _BYTES_PER_ELEMENT
+        per_state = SOLVER_COPIES * BYTES_PER_AMPLITUDE + 5 * n_atoms * BYTES_PER_ELEMENT
         require_bytes(3**n_atoms * per_state, len(program.atom_of_qubit), levels=3)
         return simulation.QutipEmulator.from_sequence(
             # Pulser refuses to measure a basis in which no pulse acts.
@@ -218,7 +218,7 @@ def _sample_state(
 
 
 @contextmanager
-def _seeded_numpy(seed: int) -> Iterator[None]:
+def seeded_numpy(seed: int) -> Iterator[None]:
     """Seed NumPy's global generator, the only one that Pulser draws noise from, for a while."""
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
