@@ -104,6 +104,13 @@ class AnalogNoise:
         """Whether every run has a Hamiltonian of its own."""
         return self.common.disturbs_pulses or bool(self.dmm_sigma)
 
+    @property
+    def differs_by_run(self) -> bool:
+        """Whether runs differ at all before the read-out."""
+        common = self.common
+        random_times = common.relaxation_per_us or self.kick_rates_per_us().any()
+        return bool(self.disturbs or common.state_prep_error or random_times)
+
     def kick_rates_per_us(self) -> Reals:
         """Rates of X, Y and Z on every atom (1/µs), shape (3,)."""
         each = 0.25 * self.depolarizing_per_us

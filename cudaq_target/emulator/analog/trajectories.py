@@ -19,7 +19,7 @@ from cudaq_target.emulator.analog.observables import occupations
 from cudaq_target.emulator.analog.shots import flip_packed, sample_packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -110,29 +110,23 @@ def sample_noisy(
         OptionError: The tolerance cannot be met.
     """
     step_ns = _step(problem, tolerance, threads)
-    n_runs = noise.common.n_trajectories(n_shots)
+    n_runs = noise.common.n_trajectories(n_shots) if noise.differs_by_run else 1
     packed = np.zeros((n_shots, -(-problem.n_atoms // 64)), dtype=np.uint64)
     alike: dict[bytes, list[Run]] = {}
     for run in _runs(problem, noise, n_shots, n_runs, rng):
-        apart = noise.disturbs or bool(run.kicks)
-        alike.setdefault(
-            str(run.seed).encode() if apart else run.drawn.present.tobytes(), []
-        ).append(run)
+        own_way = noise.disturbs or run.kicks
+        key = run.seed.to_bytes(8) if own_way else run.drawn.present.tobytes()
+        alike.setdefault(key, []).append(run)
     for runs in alike.values():
-        executed = nz.disturb(problem, placement, noise, runs[0].drawn)
-        if not executed.n_atoms:
+        if not len(runs[0].drawn.present):
             continue
-        quiet = _evolve_quietly(executed, runs[0].kicks, step_ns, threads)
-        left = float(np.vdot(quiet, quiet).real)
-        for run in runs:
-            state, own = quiet, np.random.default_rng(run.seed)
-            if run.threshold >= left:
-                state = _evolve(executed, run.kicks, run.threshold, own, step_ns, threads)
-            packed[run.shots] = sample_packed(
+        executed = nz.disturb(problem, placement, noise, runs[0].drawn)
+        for shots, state in _ends(executed, runs, step_ns, threads):
+            packed[shots] = sample_packed(
                 state,
-                len(run.shots),
-                own,
-                atoms=run.drawn.present.tolist(),
+                len(shots),
+                rng,
+                atoms=runs[0].drawn.present.tolist(),
                 n_atoms=problem.n_atoms,
             )
     common = noise.common
@@ -174,7 +168,6 @@ def average_noisy(
     step_ns = _step(problem, tolerance, threads)
     rows = []
     for run in _runs(problem, noise, n_runs, n_runs, rng):
-        executed = nz.disturb(problem, placement, noise, run.drawn)
         own = np.random.default_rng(run.seed)
         states: list[Reals] = []
 
@@ -182,7 +175,8 @@ def average_noisy(
             whole = _with_missing(state, present, problem.n_atoms)
             states.append(np.asarray(measure(whole / np.linalg.norm(whole))))  # noqa: B023
 
-        if executed.n_atoms:
+        if len(run.drawn.present):
+            executed = nz.disturb(problem, placement, noise, run.drawn)
             _evolve(executed, run.kicks, run.threshold, own, step_ns, threads, save_at_ns, keep)
         else:
             for _ in save_at_ns:
@@ -190,6 +184,21 @@ def average_noisy(
         rows.append(np.stack(states))
     table = np.stack(rows)
     return table.mean(axis=0), table.std(axis=0, ddof=1) / np.sqrt(n_runs)
+
+
+def _ends(
+    problem: RydbergProblem, runs: Sequence[Run], step_ns: float, threads: int | None
+) -> Iterator[tuple[NDArray[np.int64], State]]:
+    """Evolve runs that are alike up to their jumps; positions of shots, and the state of these."""
+    quiet = _evolve_quietly(problem, runs[0].kicks, step_ns, threads)
+    left = float(np.vdot(quiet, quiet).real)
+    survivors = [run.shots for run in runs if run.threshold < left]
+    if survivors:
+        yield np.concatenate(survivors), quiet
+    for run in runs:
+        if run.threshold >= left:
+            own = np.random.default_rng(run.seed)
+            yield run.shots, _evolve(problem, run.kicks, run.threshold, own, step_ns, threads)
 
 
 def _step(problem: RydbergProblem, tolerance: float, threads: int | None) -> float:

@@ -1,0 +1,153 @@
+"""Drive curves: values, exact integrals, and where they are not smooth."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+
+from cudaq_target.emulator.analog.curves import Curve, curve_of
+
+KINDS = (Curve.step, Curve.linear, Curve.smooth)
+
+
+@st.composite
+def knots(draw):
+    gaps = draw(st.lists(st.floats(0.5, 300.0), min_size=1, max_size=7))
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    seed = draw(st.integers(0, 2**32 - 1))
+    return times, np.random.default_rng(seed).uniform(-10, 10, len(times))
+
+
+@pytest.mark.parametrize("make", KINDS)
+@given(case=knots(), share=st.floats(0.01, 1.0))
+@settings(max_examples=25, deadline=None)
+def test_integrals_are_those_of_the_values(make, case, share):
+    times, values = case
+    curve = make(times, values)
+    end = share * times[-1]
+    pieces = [*times[times < end], end]
+    numeric = sum(quad(lambda t: curve.at([t])[0], a, b)[0] for a, b in pairwise(pieces))
+    assert np.isclose(curve.integral(0.0, end), 1e-3 * numeric, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_curves_of_single_atoms_are_evaluated_together(make):
+    times = np.array([0.0, 10.0, 25.0, 60.0])
+    values = np.random.default_rng(0).normal(size=(4, 3))
+    together = make(times, values)
+    moments = np.array([0.0, 3.0, 24.9, 59.0])
+    assert together.n_atoms == 3
+    for atom in range(3):
+        alone = make(times, values[:, atom])
+        assert alone.n_atoms is None
+        np.testing.assert_allclose(together.at(moments)[:, atom], alone.at(moments))
+        np.testing.assert_allclose(
+            together.antiderivative(moments)[:, atom], alone.antiderivative(moments)
+        )
+
+
+def test_points_are_met_and_jumps_take_the_later_value():
+    times, values = [0.0, 5.0, 9.0], [1.0, -2.0, 4.0]
+    for make in (Curve.linear, Curve.smooth):
+        np.testing.assert_allclose(make(times, values).at(times), values)
+    np.testing.assert_array_equal(Curve.step(times, values).at([0, 4.9, 5.0, 8.9]), [1, 1, -2, -2])
+
+
+def test_kinks_are_where_slopes_or_values_change():
+    times = [0.0, 10.0, 20.0, 30.0, 40.0]
+    assert Curve.linear(times, [0.0, 1.0, 2.0, 2.0, 2.0]).kinks_ns == (20.0,)
+    assert Curve.step(times, [1.0, 1.0, 2.0, 2.0, 7.0]).kinks_ns == (20.0,)
+    assert Curve.smooth(times, [0.0, 4.0, 2.0, 5.0, 2.0]).kinks_ns == ()
+    assert Curve.constant(3.0).kinks_ns == ()
+
+
+def test_multiples_and_offsets():
+    curve = Curve.linear([0.0, 10.0], [1.0, 3.0])
+    np.testing.assert_allclose(curve.times(2.0).at([5.0]), [4.0])
+    np.testing.assert_allclose(curve.times([1.0, 0.5]).at([5.0]), [[2.0, 1.0]])
+    np.testing.assert_allclose(curve.plus(1.0).at([5.0]), [3.0])
+    np.testing.assert_allclose(curve.plus([0.0, -2.0]).at([5.0]), [[2.0, 0.0]])
+    np.testing.assert_allclose(curve.times([1.0, 0.5]).plus(1.0).at([5.0]), [[3.0, 2.0]])
+    assert np.isclose(curve.times(-2.0).largest(), 6.0)
+
+
+def test_a_waveform_becomes_the_curve_of_its_kind():
+    points = {"times_ns": np.array([0.0, 10.0, 20.0]), "values": np.array([1.0, 4.0, 0.0])}
+    for kind, make in (("step", Curve.step), ("linear", Curve.linear), ("smooth", Curve.smooth)):
+        curve = curve_of(SimpleNamespace(kind=kind, **points))
+        np.testing.assert_array_equal(curve.at([3.0, 12.0]), make(*points.values()).at([3.0, 12.0]))
+
+
+@pytest.mark.parametrize("times", [[0.0], [0.0, 1.0], [0.0, 2.0, 1.0], [0.0, 1.0, 1.0]])
+def test_points_that_make_no_curve(times):
+    with pytest.raises(ValueError, match="a curve needs"):
+        Curve.linear(times, [1.0, 2.0, 3.0])
+
+
+# Samples -------------------------------------------------------------------------------------
+
+
+def means(curve, n):
+    """What a device plays: the mean of every ns."""
+    return 1e3 * np.diff(curve.antiderivative(np.arange(n + 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("times", "values"),
+    [
+        ([0, 500, 2500, 3000], [0.0, 9.0, 9.0, 0.0]),
+        ([0, 37.3, 80.9, 120], [0.0, 12.0, 3.0, 0.0]),
+        ([0, 120], [-4.0, 8.0]),
+    ],
+)
+def test_samples_of_straight_lines_give_them_back(times, values):
+    curve = Curve.linear(times, values)
+    n = int(times[-1])
+    read = Curve.of_samples(means(curve, n))
+    moments = np.linspace(0.0, n - 1e-6, 997)
+    steepest = np.abs(np.diff(values) / np.diff(times)).max()
+    # Wrong inside the ns of a bend alone.
+    assert np.abs(read.at(moments) - curve.at(moments)).max() <= 1.01 * steepest
+    assert np.isclose(read.integral(0.0, n), curve.integral(0.0, n), atol=2e-3 * steepest)
+    assert len(read.kinks_ns) <= 3 * (len(times) - 2)
+
+
+def test_samples_of_square_pulses_keep_their_edges():
+    samples = np.repeat([0.0, 7.0, 0.0, -2.0, 5.0], [20, 16, 30, 50, 17])
+    curve = Curve.of_samples(samples)
+    assert curve.kinks_ns == (20.0, 36.0, 66.0, 116.0)
+    np.testing.assert_allclose(curve.at(np.arange(133) + 0.5), samples)
+    assert np.isclose(curve.integral(0.0, 133.0), 1e-3 * samples.sum())
+
+
+def test_samples_of_smooth_pulses_have_no_kinks():
+    n = 800
+    for shape in (np.blackman(n), np.sin(np.arange(n) / 50.0), np.hanning(n)):
+        curve = Curve.of_samples(9.0 * shape)
+        assert curve.kinks_ns == ()
+        assert np.isclose(curve.integral(0.0, n), 9e-3 * shape.sum(), atol=1e-5)
+
+
+def test_one_atom_with_an_edge_makes_all_atoms_stop_there():
+    samples = np.zeros((40, 2))
+    samples[15:, 1] = 3.0
+    curve = Curve.of_samples(samples)
+    assert curve.kinks_ns == (15.0,)
+    np.testing.assert_allclose(curve.integral(0.0, 40.0), [0.0, 0.075])
+
+
+@pytest.mark.parametrize("samples", [[4.0], [4.0, 4.0], [1.0, 4.0], [1.0, 4.0, 2.0]])
+def test_few_samples(samples):
+    curve = Curve.of_samples(samples)
+    assert np.isclose(curve.integral(0.0, len(samples)), 1e-3 * sum(samples), atol=1e-3)
+    assert curve.end_ns == len(samples)
+
+
+def test_phases_hold_for_their_ns():
+    phase = Curve.of_steps([0.5, 0.5, 2.0, 2.0])
+    assert phase.kinks_ns == (2.0,)
+    np.testing.assert_array_equal(phase.at([0.0, 1.99, 2.0, 3.5]), [0.5, 0.5, 2.0, 2.0])
