@@ -33,7 +33,7 @@ _SCALARS: Final = ("id", "type", "block_size", "syndrome_size")
 _MATRICES: Final = ("H_sparse", "O_sparse", "D_sparse")
 _ARGUMENTS: Final = "decoder_custom_args"
 _LOOK_UPS: Final = ("single_error_lut", "multi_error_lut")
-_GRAPHS: Final = {"union_find": UnionFindDecoder, "pymatching": PyMatchingDecoder}
+_GRAPHS: Final = ("union_find", "pymatching")
 
 
 def read_decoders(text: str) -> list[MeasurementDecoder]:
@@ -106,7 +106,7 @@ def _decoder(
         reason = f"{kind} needs {allowed}, a list with the probability of each error"
         raise DecoderConfigError(line, reason)
     graph = graph_from_checks(checks, observables, np.array(rates, dtype=np.float64))
-    return _GRAPHS[str(kind)](graph)
+    return UnionFindDecoder(graph) if kind == "union_find" else PyMatchingDecoder(graph)
 
 
 def _count(line: int, key: str, value: Value | None) -> int:

@@ -38,7 +38,7 @@ def _slot(key: Words, n_slots: int) -> int:
     for k in range(key.shape[0]):
         word = (word ^ key[k]) * _GOLDEN
         word ^= word >> _SHIFT
-    return np.int64(word & np.uint64(n_slots - 1))
+    return int(word & np.uint64(n_slots - 1))
 
 
 @compiled
@@ -65,7 +65,7 @@ def _find(keys: Words, slots: Slots, key: Words) -> int:
         for k in range(key.shape[0]):
             is_same = is_same and keys[row, k] == key[k]
         if is_same:
-            return row
+            return int(row)
         slot = (slot + 1) % slots.shape[0]
     return -1
 

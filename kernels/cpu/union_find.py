@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 
     Words = NDArray[np.uint64]
     Numbers = NDArray[np.int32]
-    Flags = NDArray[np.uint8]
+    Index = int | np.int64
 
 N_LEVELS = 256
 """Weights are below this; a power of 2."""
 
 _VERTICES, _EDGES, _ACTIVE, _WAITING = 0, 1, 2, 3
+_PARENT, _NEXT, _TAIL, _EXIT, _IS_ODD, _IS_LIT, _IS_SEEN, _DEGREE, _LINK = range(9)
+_GROWTH, _SINCE, _SPEED, _IS_TOUCHED, _LATER, _EARLIER = range(6)
 
 
 class Room(NamedTuple):
     """What one decoder works in, and leaves as it was found; for one thread at a time.
 
-    The boundary is the last vertex. Time runs in the units of weights; edges that grow wait in one
-    of `N_LEVELS` lists for the moment when they are full, which is at most the largest weight away.
+    Time runs in the units of weights. Edges that grow wait in one of `N_LEVELS` lists for the
+    moment when they are full, which is at most the largest weight away. Few arrays, as compiled
+    code counts the references to each at every call.
+
+    Columns of a vertex: `_PARENT` in the union-find forest (roots are their own); `_NEXT` in the
+    list of its cluster, or -1 (the root is the first); `_DEGREE` and `_LINK`, how many edges of the
+    spanning forest it has, and these XORed: for a leaf its only one; whether it `_IS_LIT`, left to
+    be explained, and `_IS_SEEN`, in `vertices`. Of roots: `_TAIL`, the last vertex of the list;
+    `_EXIT`, the edge by which the cluster has reached the boundary, or -1; whether it `_IS_ODD`.
+
+    Columns of an edge: `_GROWTH` at the moment `_SINCE` when it last changed its `_SPEED`, from how
+    many ends it grows; the growth is -1 once it is full or within a cluster; `_LATER` and
+    `_EARLIER`, its neighbours in a waiting list, or -1; whether it `_IS_TOUCHED`, in `edges`.
 
     Attributes:
-        parent: Of each vertex in the union-find forest; roots are their own.
-        next: Vertex after each in the list of its cluster, or -1; the root is the first.
-        tail: Last vertex of each root's list.
-        exit: Edge by which each root's cluster has reached the boundary, or -1.
-        is_odd: Whether each root's cluster holds an odd number of lit detectors.
-        is_lit: Whether each vertex is left to be explained.
-        is_seen: Whether each vertex is in `vertices`.
-        degree: Edges of the spanning forest at each vertex.
-        link: Those edges, XORed: for a leaf its only one.
-        growth: Of each edge at the moment `since`; -1 once it is full or within a cluster.
-        since: When each edge last changed speed.
-        speed: From how many ends each edge grows.
-        is_touched: Whether each edge is in `edges`.
-        later: Edge after each in its waiting list, or -1.
-        earlier: Edge before each in its waiting list, or -1.
+        at: State of the vertices, the boundary is the last, shape (n_detectors + 1, 9).
+        on: State of the edges, shape (n_edges, 6).
         heads: First edge of each waiting list, or -1, shape (N_LEVELS,).
         vertices: Those that differ from a fresh room.
         edges: Those that differ from a fresh room.
@@ -55,21 +55,8 @@ class Room(NamedTuple):
         counts: Lengths of `vertices` and `edges`, clusters that grow, edges that wait.
     """
 
-    parent: Numbers
-    next: Numbers
-    tail: Numbers
-    exit: Numbers
-    is_odd: Flags
-    is_lit: Flags
-    is_seen: Flags
-    degree: Numbers
-    link: Numbers
-    growth: Numbers
-    since: Numbers
-    speed: Numbers
-    is_touched: Flags
-    later: Numbers
-    earlier: Numbers
+    at: Numbers
+    on: Numbers
     heads: Numbers
     vertices: Numbers
     edges: Numbers
@@ -117,31 +104,17 @@ def make_graph(ends: Numbers, weights: Numbers, flips: Words, n_detectors: int) 
 def make_room(n_detectors: int, n_edges: int) -> Room:
     """Allocate what a decoder works in."""
 
-    def numbers(length: int, value: int = 0) -> Numbers:
-        return np.full(length, value, dtype=np.int32)
+    def numbers(*shape: int) -> Numbers:
+        return np.zeros(shape, dtype=np.int32)
 
-    def flags(length: int) -> Flags:
-        return np.zeros(length, dtype=np.uint8)
-
-    n_vertices = n_detectors + 1
+    at, on = numbers(n_detectors + 1, 9), numbers(n_edges, 6)
+    at[:, _PARENT] = at[:, _TAIL] = np.arange(n_detectors + 1)
+    at[:, _NEXT] = at[:, _EXIT] = -1
     return Room(
-        parent=np.arange(n_vertices, dtype=np.int32),
-        next=numbers(n_vertices, -1),
-        tail=np.arange(n_vertices, dtype=np.int32),
-        exit=numbers(n_vertices, -1),
-        is_odd=flags(n_vertices),
-        is_lit=flags(n_vertices),
-        is_seen=flags(n_vertices),
-        degree=numbers(n_vertices),
-        link=numbers(n_vertices),
-        growth=numbers(n_edges),
-        since=numbers(n_edges),
-        speed=numbers(n_edges),
-        is_touched=flags(n_edges),
-        later=numbers(n_edges, -1),
-        earlier=numbers(n_edges, -1),
-        heads=numbers(N_LEVELS, -1),
-        vertices=numbers(n_vertices),
+        at=at,
+        on=on,
+        heads=numbers(N_LEVELS) - np.int32(1),
+        vertices=numbers(n_detectors + 1),
         edges=numbers(n_edges),
         full=numbers(n_edges),
         counts=numbers(4),
@@ -204,92 +177,94 @@ def _light(graph: Graph, room: Room, syndrome: Words) -> None:
         while word != np.uint64(0):
             vertex = 64 * k + np.int64(trailing_zeros(word))
             word &= word - np.uint64(1)
-            room.is_odd[vertex] = 1
-            room.is_lit[vertex] = 1
+            room.at[vertex, _IS_ODD] = 1
+            room.at[vertex, _IS_LIT] = 1
             _see(room, vertex)
             room.counts[_ACTIVE] += 1
             _change_speed(graph, room, vertex, 1, 0)
 
 
 @compiled
-def _see(room: Room, vertex: int) -> None:
-    if room.is_seen[vertex] == 0:
-        room.is_seen[vertex] = 1
+def _see(room: Room, vertex: Index) -> None:
+    if room.at[vertex, _IS_SEEN] == 0:
+        room.at[vertex, _IS_SEEN] = 1
         room.vertices[room.counts[_VERTICES]] = vertex
         room.counts[_VERTICES] += 1
 
 
 @compiled
-def _root(parent: Numbers, vertex: int) -> int:
-    while parent[vertex] != vertex:
-        parent[vertex] = parent[parent[vertex]]
-        vertex = parent[vertex]
+def _root(at: Numbers, vertex: Index) -> Index:
+    above = np.int64(at[vertex, _PARENT])
+    while above != vertex:
+        at[vertex, _PARENT] = at[above, _PARENT]
+        vertex = above
+        above = np.int64(at[vertex, _PARENT])
     return vertex
 
 
 @compiled
-def _is_active(room: Room, root: int) -> bool:
-    return room.is_odd[root] == 1 and room.exit[root] < 0
+def _is_active(room: Room, root: Index) -> bool:
+    return bool(room.at[root, _IS_ODD] == 1 and room.at[root, _EXIT] < 0)
 
 
 @compiled
-def _change_speed(graph: Graph, room: Room, head: int, change: int, now: int) -> None:
+def _change_speed(graph: Graph, room: Room, head: Index, change: int, now: int) -> None:
     """Let a list of vertices of one cluster, from `head` on, start (1) or stop (-1) to grow."""
     boundary = graph.starts.shape[0] - 1
-    root = _root(room.parent, head)
+    root = _root(room.at, head)
     vertex = np.int64(head)
     while vertex >= 0:
         for place in range(graph.starts[vertex], graph.starts[vertex + 1]):
             edge = np.int64(graph.around[place, 0])
-            if room.growth[edge] < 0:
+            if room.on[edge, _GROWTH] < 0:
                 continue
             far = np.int64(graph.around[place, 1])
-            speed = np.int64(room.speed[edge])
+            speed = np.int64(room.on[edge, _SPEED])
             if speed > 0:
                 _leave(graph, room, edge)
-            if far != boundary and _root(room.parent, far) == root:
-                room.growth[edge] = -1
+            if far != boundary and _root(room.at, far) == root:
+                room.on[edge, _GROWTH] = -1
                 continue
-            if room.is_touched[edge] == 0:
-                room.is_touched[edge] = 1
+            if room.on[edge, _IS_TOUCHED] == 0:
+                room.on[edge, _IS_TOUCHED] = 1
                 room.edges[room.counts[_EDGES]] = edge
                 room.counts[_EDGES] += 1
-            room.growth[edge] += speed * (now - room.since[edge])
-            room.since[edge] = now
-            room.speed[edge] = speed + change
+            room.on[edge, _GROWTH] += speed * (now - room.on[edge, _SINCE])
+            room.on[edge, _SINCE] = now
+            room.on[edge, _SPEED] = speed + change
             if speed + change > 0:
                 _wait(graph, room, edge)
-        vertex = np.int64(room.next[vertex])
+        vertex = np.int64(room.at[vertex, _NEXT])
 
 
 @compiled
-def _moment(graph: Graph, room: Room, edge: int) -> int:
+def _moment(graph: Graph, room: Room, edge: Index) -> int:
     """When a growing edge is full, modulo `N_LEVELS`."""
-    left = graph.weights[edge] - room.growth[edge]
-    if room.speed[edge] == 2:
+    left = graph.weights[edge] - room.on[edge, _GROWTH]
+    if room.on[edge, _SPEED] == 2:
         left = (left + 1) // 2
-    return (room.since[edge] + left) % N_LEVELS
+    return int((room.on[edge, _SINCE] + left) % N_LEVELS)
 
 
 @compiled
-def _wait(graph: Graph, room: Room, edge: int) -> None:
+def _wait(graph: Graph, room: Room, edge: Index) -> None:
     moment = _moment(graph, room, edge)
     first = np.int64(room.heads[moment])
-    room.later[edge] = first
-    room.earlier[edge] = -1
+    room.on[edge, _LATER] = first
+    room.on[edge, _EARLIER] = -1
     if first >= 0:
-        room.earlier[first] = edge
+        room.on[first, _EARLIER] = edge
     room.heads[moment] = edge
     room.counts[_WAITING] += 1
 
 
 @compiled
-def _leave(graph: Graph, room: Room, edge: int) -> None:
-    after, before = np.int64(room.later[edge]), np.int64(room.earlier[edge])
+def _leave(graph: Graph, room: Room, edge: Index) -> None:
+    after, before = np.int64(room.on[edge, _LATER]), np.int64(room.on[edge, _EARLIER])
     if after >= 0:
-        room.earlier[after] = before
+        room.on[after, _EARLIER] = before
     if before >= 0:
-        room.later[before] = after
+        room.on[before, _LATER] = after
     else:
         room.heads[_moment(graph, room, edge)] = after
     room.counts[_WAITING] -= 1
@@ -302,58 +277,58 @@ def _join_full(graph: Graph, room: Room, now: int) -> None:
     room.heads[now % N_LEVELS] = -1
     n_full = 0
     while edge >= 0:
-        room.growth[edge] = -1
+        room.on[edge, _GROWTH] = -1
         place = n_full
         while place > 0 and room.full[place - 1] > edge:
             room.full[place] = room.full[place - 1]
             place -= 1
         room.full[place] = edge
         n_full += 1
-        edge = np.int64(room.later[edge])
+        edge = np.int64(room.on[edge, _LATER])
     room.counts[_WAITING] -= n_full
     for k in range(n_full):
         _join(graph, room, np.int64(room.full[k]), now)
 
 
 @compiled
-def _join(graph: Graph, room: Room, edge: int, now: int) -> None:
+def _join(graph: Graph, room: Room, edge: Index, now: int) -> None:
     """Join what a full edge connects: two clusters, or a cluster and the boundary."""
     a, b = np.int64(graph.ends[edge, 0]), np.int64(graph.ends[edge, 1])
-    first = _root(room.parent, a)
+    first = _root(room.at, a)
     was_active = _is_active(room, first)
     if b == graph.starts.shape[0] - 1:
-        if room.exit[first] < 0:
-            room.exit[first] = edge
+        if room.at[first, _EXIT] < 0:
+            room.at[first, _EXIT] = edge
         if was_active:
             room.counts[_ACTIVE] -= 1
             _change_speed(graph, room, first, -1, now)
         return
-    second = _root(room.parent, b)
+    second = _root(room.at, b)
     if first == second:
         return
     was_second_active = _is_active(room, second)
     _see(room, a)
     _see(room, b)
-    room.parent[second] = first
-    room.is_odd[first] ^= room.is_odd[second]
-    if room.exit[first] < 0 or 0 <= room.exit[second] < room.exit[first]:
-        room.exit[first] = room.exit[second]
+    room.at[second, _PARENT] = first
+    room.at[first, _IS_ODD] ^= room.at[second, _IS_ODD]
+    if room.at[first, _EXIT] < 0 or 0 <= room.at[second, _EXIT] < room.at[first, _EXIT]:
+        room.at[first, _EXIT] = room.at[second, _EXIT]
     is_active = _is_active(room, first)
     room.counts[_ACTIVE] += np.int64(is_active) - np.int64(was_active) - np.int64(was_second_active)
     if is_active != was_active:
         _change_speed(graph, room, first, 1 if is_active else -1, now)
     if is_active != was_second_active:
         _change_speed(graph, room, second, 1 if is_active else -1, now)
-    room.next[room.tail[first]] = second
-    room.tail[first] = room.tail[second]
-    room.degree[a] += 1
-    room.degree[b] += 1
-    room.link[a] ^= edge
-    room.link[b] ^= edge
+    room.at[room.at[first, _TAIL], _NEXT] = second
+    room.at[first, _TAIL] = room.at[second, _TAIL]
+    room.at[a, _DEGREE] += 1
+    room.at[b, _DEGREE] += 1
+    room.at[a, _LINK] ^= edge
+    room.at[b, _LINK] ^= edge
 
 
 @compiled
-def _flip(graph: Graph, edge: int, correction: Words) -> None:
+def _flip(graph: Graph, edge: Index, correction: Words) -> None:
     for k in range(correction.shape[0]):
         correction[k] ^= graph.flips[edge, k]
 
@@ -363,25 +338,25 @@ def _peel(graph: Graph, room: Room, correction: Words) -> None:
     """Explain the lit detectors by edges of the spanning forest, leaves first."""
     for k in range(room.counts[_VERTICES]):
         vertex = room.vertices[k]
-        if room.parent[vertex] == vertex and room.exit[vertex] >= 0:
-            room.degree[graph.ends[room.exit[vertex], 0]] += 2  # never a leaf
+        if room.at[vertex, _PARENT] == vertex and room.at[vertex, _EXIT] >= 0:
+            room.at[graph.ends[room.at[vertex, _EXIT], 0], _DEGREE] += 2  # never a leaf
     for k in range(room.counts[_VERTICES]):
         vertex = np.int64(room.vertices[k])
-        while room.degree[vertex] == 1:
-            edge = np.int64(room.link[vertex])
+        while room.at[vertex, _DEGREE] == 1:
+            edge = np.int64(room.at[vertex, _LINK])
             far = np.int64(graph.ends[edge, 0] + graph.ends[edge, 1] - vertex)
-            if room.is_lit[vertex] == 1:
-                room.is_lit[far] ^= 1
+            if room.at[vertex, _IS_LIT] == 1:
+                room.at[far, _IS_LIT] ^= 1
                 _flip(graph, edge, correction)
-            room.degree[vertex] = 0
-            room.degree[far] -= 1
-            room.link[far] ^= edge
+            room.at[vertex, _DEGREE] = 0
+            room.at[far, _DEGREE] -= 1
+            room.at[far, _LINK] ^= edge
             vertex = far
     for k in range(room.counts[_VERTICES]):
         vertex = np.int64(room.vertices[k])
-        if room.parent[vertex] == vertex and room.exit[vertex] >= 0:
-            edge = np.int64(room.exit[vertex])
-            if room.is_lit[graph.ends[edge, 0]] == 1:
+        if room.at[vertex, _PARENT] == vertex and room.at[vertex, _EXIT] >= 0:
+            edge = np.int64(room.at[vertex, _EXIT])
+            if room.at[graph.ends[edge, 0], _IS_LIT] == 1:
                 _flip(graph, edge, correction)
 
 
@@ -390,19 +365,19 @@ def _clean(room: Room) -> None:
     """Leave everything as it was found."""
     for k in range(room.counts[_VERTICES]):
         vertex = room.vertices[k]
-        room.parent[vertex] = vertex
-        room.next[vertex] = -1
-        room.tail[vertex] = vertex
-        room.exit[vertex] = -1
-        room.is_odd[vertex] = 0
-        room.is_lit[vertex] = 0
-        room.is_seen[vertex] = 0
-        room.degree[vertex] = 0
-        room.link[vertex] = 0
+        room.at[vertex, _PARENT] = vertex
+        room.at[vertex, _NEXT] = -1
+        room.at[vertex, _TAIL] = vertex
+        room.at[vertex, _EXIT] = -1
+        room.at[vertex, _IS_ODD] = 0
+        room.at[vertex, _IS_LIT] = 0
+        room.at[vertex, _IS_SEEN] = 0
+        room.at[vertex, _DEGREE] = 0
+        room.at[vertex, _LINK] = 0
     for k in range(room.counts[_EDGES]):
         edge = np.int64(room.edges[k])
-        room.growth[edge] = 0
-        room.since[edge] = 0
-        room.speed[edge] = 0
-        room.is_touched[edge] = 0
+        room.on[edge, _GROWTH] = 0
+        room.on[edge, _SINCE] = 0
+        room.on[edge, _SPEED] = 0
+        room.on[edge, _IS_TOUCHED] = 0
     room.heads[:] = -1

@@ -73,7 +73,8 @@ class MeasurementDecoder:
         shot = pack_bits(measurements[None])
         odd = np.bitwise_count(self._masks & shot).sum(axis=1, dtype=np.uint8) & np.uint8(1)
         correction = self.decoder.decode_one(pack_bits(odd[None])[0])
-        return unpack_bits(correction[None], self.n_observables)[0]
+        flips: NDArray[np.uint8] = unpack_bits(correction[None], self.n_observables)[0]
+        return flips
 
     def decode_shots(self, shots: Words) -> Words:
         """Decode a batch.

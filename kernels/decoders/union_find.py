@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint64]
 
 LARGEST_WEIGHT = 255
-"""Weights are rounded to 1 ... 255; finer ones change the logical error rate by about 1 % at most."""
+"""Weights are rounded to 1 ... 255; finer ones change the logical error rate by about 1 %."""
 
 
 class UnionFindDecoder(CheckedDecoder):
@@ -51,7 +51,9 @@ class UnionFindDecoder(CheckedDecoder):
         """
         super().__init__(graph.n_detectors, graph.n_observables)
         self._graph = graph
-        weights = graph.weights / graph.weights.max() * LARGEST_WEIGHT
+        # Many parallel errors can add up to 0.5, that is to a weight of 0.
+        largest = max(float(graph.weights.max()), float(np.finfo(np.float64).tiny))
+        weights = graph.weights / largest * LARGEST_WEIGHT
         self._weights = np.maximum(1, np.rint(weights)).astype(np.int32)
         self._is_compiled = _choose(backend) == "cpu"
         self._own = threading.local()

@@ -170,3 +170,10 @@ def test_failures_of_a_surface_code_are_rare():
     syndromes, flipped = sampled(3, 1e-3, 20_000)
     decoder = PyMatchingDecoder(graph_from_dem(error_model(3, 1e-3)))
     assert failures(decoder, syndromes, flipped) < flipped.sum() / 5
+
+
+def test_parallel_errors_may_add_up_to_one_half():
+    """Nothing is known then, and a decoder still answers."""
+    graph = graph_from_checks(np.ones((1, 60), int), np.ones((1, 60), int), 0.499)
+    assert graph.error_rates.tolist() == [0.5]
+    assert UnionFindDecoder(graph).decode_one(np.array([1], dtype=np.uint64)).tolist() == [1]
