@@ -38,7 +38,7 @@ def _slot(key: Words, n_slots: int) -> int:
     for k in range(key.shape[0]):
         word = (word ^ key[k]) * _GOLDEN
         word ^= word >> _SHIFT
-    return int(word & np.uint64(n_slots - 1))
+    return int(np.int64(word & np.uint64(n_slots - 1)))  # unsigned would not mix with signed
 
 
 @compiled
