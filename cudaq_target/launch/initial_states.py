@@ -41,11 +41,12 @@ def read_state(given: Any, n_atoms: int) -> NDArray[np.complex128] | None:  # no
         OptionError: It is no state of that many atoms.
         MemoryLimitError: It would not fit into memory.
     """
-    if given is None or given == cudaq.InitialStateType.ZERO:
+    kind = given if isinstance(given, cudaq.InitialStateType) else None
+    if given is None or kind == cudaq.InitialStateType.ZERO:
         return None
     require_bytes(state_bytes(n_atoms, copies=2.0), n_atoms)
     size = 1 << n_atoms
-    if given == cudaq.InitialStateType.UNIFORM:
+    if kind == cudaq.InitialStateType.UNIFORM:
         return np.full(size, size**-0.5, dtype=np.complex128)
     amplitudes = _amplitudes(given)
     if amplitudes.shape != (size,):

@@ -66,7 +66,8 @@ def message(call, kind):
 def test_unknown_keyword():
     assert message(lambda: cudaq.set_target("pasqal", sed=3), "OptionError") == (
         "option 'sed': unknown option. Did you mean 'seed'? "
-        "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir"
+        "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir, "
+        "modulation, eom"
     )
 
 
@@ -79,7 +80,8 @@ def test_unknown_device():
 
 def test_unknown_machine():
     assert message(lambda: Pasqal(machine="FRESNEL"), "OptionError") == (
-        "machine 'FRESNEL': no such machine in this version. Known: local, qutip"
+        "machine 'FRESNEL': no such machine in this version. Known: local, qutip, emu-sv, "
+        "emu-mps, auto-emulator"
     )
 
 
@@ -197,14 +199,6 @@ def test_noise_trajectories(name):
     )
 
 
-def test_analog_program():
-    cudaq.set_target("pasqal")
-    assert message(lambda: cudaq.evolve(None), "UnsupportedKernelError") == (
-        "cudaq.evolve: an analog program cannot run here: this version of the target runs gate "
-        "kernels only. Use cudaq.set_target('dynamics'), or write the program with pulser"
-    )
-
-
 def test_there_is_no_noise_model_to_unset():
     cudaq.set_target("pasqal")
     cudaq.cudaq_runtime.unset_noise()
@@ -212,7 +206,9 @@ def test_there_is_no_noise_model_to_unset():
     cudaq.cudaq_runtime.unset_noise()
 
 
-KNOWN = "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir"
+KNOWN = (
+    "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir, modulation, eom"
+)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +233,7 @@ KNOWN = "Known: machine, device, noise, seed, layout, route, shots, threads, cac
         (
             lambda: compile(ghz, 2, devise="MockDevice"),
             "option 'devise' of compile: unknown option. Did you mean 'device'? "
-            "Known: device, layout, route",
+            "Known: device, layout, route, schedule, eom",
         ),
     ],
 )

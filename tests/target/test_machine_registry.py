@@ -25,14 +25,17 @@ def asymmetric():
     ry(0.4, q[2])
 
 
-@pytest.mark.parametrize("name", MACHINES)
+FOR_GATES = [name for name in MACHINES if not name.startswith("emu-")]
+
+
+@pytest.mark.parametrize("name", FOR_GATES)
 def test_machines_follow_the_protocol(name):
     for method in ("sample", "state"):
         wanted = set(inspect.signature(getattr(machines.Machine, method)).parameters) - {"self"}
         assert set(inspect.signature(getattr(machines.get(name), method)).parameters) == wanted
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", FOR_GATES)
 def test_qubit_0_is_leftmost_on_every_machine(name):
     n_shots = 2000
     program = compile(asymmetric)
@@ -46,6 +49,14 @@ def test_qubit_0_is_leftmost_on_every_machine(name):
     for index, probability in enumerate(np.abs(state) ** 2):
         deviation = math.sqrt(n_shots * probability * (1 - min(probability, 1.0))) + 1.0
         assert abs(counts.get(f"{index:03b}", 0) - n_shots * probability) < 5 * deviation
+
+
+@pytest.mark.parametrize("name", ["emu-sv", "emu-mps"])
+def test_emulators_of_analog_programs_refuse_gate_kernels(name):
+    cudaq.set_target("pasqal", machine=name)
+    with pytest.raises(OptionError, match="it emulates the Rydberg levels alone"):
+        cudaq.sample(asymmetric)
+    cudaq.set_target("qpp-cpu")
 
 
 def test_unknown_machines_are_refused():

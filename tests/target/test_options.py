@@ -58,7 +58,10 @@ def test_every_option_is_a_field_of_options_and_of_the_target(name):
 
 
 def test_unknown_names_are_refused_with_the_nearest_known_one(tmp_path):
-    known = "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir"
+    known = (
+        "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir, "
+        "modulation, eom"
+    )
     assert refusal(check, {"machne": "local"}) == (
         f"option 'machne': unknown option. Did you mean 'machine'? {known}"
     )
@@ -88,8 +91,9 @@ def test_refused_values_name_their_source(tmp_path):
 
 
 def test_machines_of_later_versions_are_refused():
-    assert refusal(check, {"machine": "emu-sv"}) == (
-        "machine 'emu-sv': no such machine in this version. Known: local, qutip"
+    assert refusal(check, {"machine": "emu"}) == (
+        "machine 'emu': no such machine in this version. "
+        "Did you mean 'emu-sv'? Known: local, qutip, emu-sv, emu-mps, auto-emulator"
     )
     assert "Did you mean 'qutip'?" in refusal(check, {"machine": "qtip"})
 

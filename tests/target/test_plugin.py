@@ -142,13 +142,14 @@ print("fine")
     assert (done.stdout, done.returncode) == ("fine\n", 0), done.stderr
 
 
-def test_analog_programs_are_refused_by_name():
-    from cudaq_target.errors import UnsupportedKernelError
-
-    cudaq.set_target("pasqal")
-    for evolve in (cudaq.evolve, cudaq.evolve_async):
-        with pytest.raises(UnsupportedKernelError, match="this version of the target runs gate"):
-            evolve(None, None)
+def test_analog_programs_run():
+    cudaq.set_target("pasqal", seed=1)
+    rabi, zero = (cudaq.ScalarOperator.const(value) for value in (2e6 * np.pi, 0.0))
+    hamiltonian = cudaq.RydbergHamiltonian([(0.0, 0.0)], rabi, zero, zero)
+    schedule = cudaq.Schedule([0.0, 5e-7], ["t"])
+    result = cudaq.evolve(hamiltonian, schedule=schedule, shots_count=10)
+    assert dict(result.items()) == {"1": 10}
+    assert cudaq.evolve_async(hamiltonian, schedule=schedule).get().get_total_shots() == 100
 
 
 def test_analog_programs_run_on_other_targets():

@@ -50,7 +50,7 @@ def test_repr_shows_what_was_given():
 def test_a_refused_option_changes_nothing():
     cudaq.set_target("pasqal", seed=3)
     before = target.active()
-    for refused in ({"machne": "local"}, {"machine": "emu-sv"}, {"device": "Foo"}):
+    for refused in ({"machne": "local"}, {"machine": "emu-tn"}, {"device": "Foo"}):
         with pytest.raises(OptionError):
             cudaq.set_target("pasqal", **refused)
         assert target.active() is before
