@@ -12,7 +12,7 @@ import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import (
     RESULTS,
@@ -29,7 +29,7 @@ from benchmarks.table import refresh
 if TYPE_CHECKING:
     from benchmarks.report import Section
 
-NAMES = ("compile", "digital", "kernels", "rtt", "throughput", "stream", "gpu")
+NAMES = ("compile", "digital", "analog", "kernels", "rtt", "throughput", "stream", "gpu")
 MODULES = {"kernels": "shots"}  # where the module is not named like the benchmark
 
 
@@ -40,6 +40,7 @@ def main(
     output: Path | None = None,
     out: Path | None = None,
     frames: int | None = None,
+    peer_python: Path | None = None,
 ) -> int:
     """Measure and print.
 
@@ -50,6 +51,7 @@ def main(
         output: File for the full record, or None; the README follows records in `results/`.
         out: Folder for CSV files and a picture, or None.
         frames: Frames of `stream`, or None for its default.
+        peer_python: Interpreter that runs the peer of `analog`, or None.
 
     Returns:
         The exit code.
@@ -57,7 +59,7 @@ def main(
     if name not in NAMES:
         print(f"no benchmark {name!r}; known: {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    report, files = measure(name, quick, frames)
+    report, files = measure(name, quick, frames, peer_python)
     if output is not None:
         write(report, output)
         if output.resolve().parent == RESULTS:
@@ -68,7 +70,9 @@ def main(
     return 0 if report.is_correct else 1
 
 
-def measure(name: str, quick: bool, frames: int | None = None) -> tuple[Report, dict[str, Section]]:
+def measure(
+    name: str, quick: bool, frames: int | None = None, peer_python: Path | None = None
+) -> tuple[Report, dict[str, Section]]:
     """Run a benchmark.
 
     Returns:
@@ -76,11 +80,12 @@ def measure(name: str, quick: bool, frames: int | None = None) -> tuple[Report, 
     """
     facts = machine_facts()
     module = import_module(f"benchmarks.{MODULES.get(name, name)}")
-    options = {} if frames is None else {"frames": frames}
+    options: dict[str, Any] = {} if frames is None else {"frames": frames}
+    options |= {} if peer_python is None else {"peer_python": peer_python}
     if hasattr(module, "measured"):
         found = module.measured(quick, **options)
     else:
-        found = Measurement(tuple(module.rows(quick)))
+        found = Measurement(tuple(module.rows(quick, **options)))
     facts["load_1min_at_end"] = round(os.getloadavg()[0], 2)
     flags = [*(["--quick"] if quick else []), *(["--frames", str(frames)] if frames else [])]
     command = ["python", "-m", "benchmarks.run", name, *flags]
@@ -111,6 +116,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="write the full record to this file")
     parser.add_argument("--out", type=Path, help="write CSV files and a picture to this folder")
     parser.add_argument("--frames", type=_count, help="frames of `stream` over each transport")
+    parser.add_argument("--peer-python", type=Path, help="interpreter with emu-sv, for `analog`")
     return parser.parse_args(arguments)
 
 
@@ -125,4 +131,6 @@ if __name__ == "__main__":
     chosen = parse(sys.argv[1:])
     if chosen.frames is not None and chosen.name != "stream":
         sys.exit("--frames is an option of the benchmark `stream`")
+    if chosen.peer_python is not None and chosen.name != "analog":
+        sys.exit("--peer-python is an option of the benchmark `analog`")
     sys.exit(main(**vars(chosen)))

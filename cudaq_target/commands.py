@@ -281,6 +281,9 @@ def bench(
     frames: Annotated[
         int | None, typer.Option(min=1, help="Frames over each transport; for `stream` alone.")
     ] = None,
+    peer_python: Annotated[
+        Path | None, typer.Option(help="Interpreter with emu-sv, the peer of `analog`.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure against the named peers; needs the checkout, of which `benchmarks` is a part."""
@@ -293,9 +296,12 @@ def bench(
         )
     if frames is not None and name != "stream":
         raise OptionError(f"bench {name!r}", "it sends no shot frames", "Leave --frames out")
+    if peer_python is not None and name != "analog":
+        raise OptionError(f"bench {name!r}", "its peers run here", "Leave --peer-python out")
     flags = [*(["--quick"] if quick else []), *(["--json"] if json else [])]
     flags += [] if out is None else ["--out", str(out.resolve())]
     flags += [] if frames is None else ["--frames", str(frames)]
+    flags += [] if peer_python is None else ["--peer-python", str(peer_python.absolute())]
     command = [sys.executable, "-m", "benchmarks.run", name, *flags]
     _exit(subprocess.run(command, cwd=root, check=False).returncode)
 
