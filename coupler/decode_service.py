@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cudaq_target.coupler.closing import Closing
 from cudaq_target.coupler.decode_server import Decoder, DecodeServer
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import DecoderEndpointsError
@@ -15,7 +16,6 @@ from cudaq_target.coupler.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from cudaq_target.coupler.native_server import NativeServer
     from cudaq_target.coupler.security import ServerSecurity
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_ENDPOINT = "udp://127.0.0.1:0"
 
 
-class DecodeService:
+class DecodeService(Closing):
     """Serves decoders until it is closed; a context manager."""
 
     def __init__(
@@ -113,14 +113,3 @@ class DecodeService:
                 failures.append(error)
         if failures:
             raise failures[0]
-
-    def __enter__(self) -> DecodeService:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

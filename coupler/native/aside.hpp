@@ -59,8 +59,8 @@ public:
         return is_free() ? 0 : desk_->function_id.load(std::memory_order_relaxed);
     }
 
-    /// Calls, and waits until `late_at`; a function that could not even begin is not called. `request` is a whole frame that fits; `keep` outlives the
-    /// call, however long it takes.
+    /// Calls, and waits until `late_at`; a function that could not even begin is not called.
+    /// `request` is a whole frame that fits; `keep` outlives the call, however long it takes.
     End run(const Call& call, std::uint32_t id, std::span<const std::byte> request,
             std::uint32_t arg_len, std::uint32_t max_result, const void* state,
             std::shared_ptr<void> keep, std::uint64_t client, std::int64_t late_at,
@@ -75,7 +75,7 @@ public:
         desk.arg_len = arg_len;
         desk.max_result = max_result;
         desk.state = state;
-        desk.keep = std::move(keep);  // the last one goes here, in the thread that looks at its count
+        desk.keep = std::move(keep);  // the last one goes in the thread that looks at its count
         desk.client = client;
         desk.function_id.store(id, std::memory_order_relaxed);
         // Release: pairs with the exchange in `Desk::work`.

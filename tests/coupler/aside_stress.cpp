@@ -98,12 +98,15 @@ int main() {
         CHECK(counters.deadline_misses == n_late && counters.busy == n_busy);
         CHECK(counters.dispatched == n_ok + counters.late_results + dispatcher.n_late());
         dispatcher.prepare(kFrame);  // held when its owner goes
-        const auto frame = request("spin", 1, 20'000);
-        CHECK(dispatcher.handle(frame, response, *session, true) == kFrameHeaderBytes);
+        const auto n_begun = counters.dispatched;
+        for (std::uint32_t id = 1; counters.dispatched == n_begun; ++id) {
+            const auto frame = request("spin", id, 500'000);
+            CHECK(dispatcher.handle(frame, response, *session, true) == kFrameHeaderBytes);
+        }
         CHECK(!dispatcher.end_aside(1));
         session.reset();
     }
-    usleep(100'000);
+    usleep(1'000'000);
     CHECK(n_ok > 0);
     return 0;
 }
