@@ -17,6 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cudaq_target.coupler.closing import Closing
 from cudaq_target.coupler.dispatch import PENDING, Call, Function, Reply
 from cudaq_target.coupler.errors import RecordingError
 from cudaq_target.coupler.frame import (
@@ -28,8 +29,6 @@ from cudaq_target.coupler.frame import (
 )
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Buffer
 
     from cudaq_target.coupler.link import Answer, Link
@@ -87,7 +86,7 @@ class Damage:
         return f"{self.n_bytes} bytes from byte {self.offset} on hold no record: {self.reason}"
 
 
-class Recorder:
+class Recorder(Closing):
     """Writes a recording; a context manager."""
 
     def __init__(
@@ -166,17 +165,6 @@ class Recorder:
             finally:
                 os.close(self._file)
                 self._file = -1
-
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _put(self, record: bytes) -> None:
         self._waiting += record

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cudaq_target.coupler.closing import Closing
 from cudaq_target.coupler.dispatch import BAD_REQUEST, Call, Function, Reply
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
-from cudaq_target.coupler.errors import RemoteCallError
+from cudaq_target.coupler.errors import HandlerStuckError, RemoteCallError
 from cudaq_target.coupler.frame import HEADER_BYTES, Status, function_id
 from cudaq_target.coupler.link import Answer, Missing
 from cudaq_target.coupler.link_errors import (
@@ -28,6 +29,7 @@ from cudaq_target.coupler.link_errors import (
     ServerFailedError,
 )
 from cudaq_target.coupler.payload import ShotBatch, row_words, shots_that_fit
+from cudaq_target.coupler.serving import PATIENCE_S
 from cudaq_target.coupler.shot_link import MAX_STREAMS
 from cudaq_target.coupler.shot_receiver import ShotReceiver
 from cudaq_target.coupler.shot_sender import kind_of
@@ -46,7 +48,6 @@ from cudaq_target.coupler.transports.zmq_bulk import BulkPort, BulkWire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from cudaq_target.coupler.link import Link
     from cudaq_target.coupler.security import ClientSecurity, ServerSecurity
@@ -65,7 +66,7 @@ _REASONS: Final[dict[int, str]] = {
 _RUN_SHOTS: Final = 8192
 
 
-class BulkSink:
+class BulkSink(Closing):
     """Receives bulk streams on a thread of its own; its functions go to one server."""
 
     def __init__(
@@ -138,24 +139,16 @@ class BulkSink:
         """Stop listening; what has not been received is not acknowledged.
 
         Raises:
+            HandlerStuckError: The consumer does not return; the thread ends when it does.
             ServerFailedError: It had stopped with an error before.
         """
         self._stop.set()
-        self._thread.join()
+        self._thread.join(PATIENCE_S)
+        if self._thread.is_alive():
+            raise HandlerStuckError("consumer", PATIENCE_S)
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise ServerFailedError(str(self.endpoint), repr(failure)) from failure
-
-    def __enter__(self) -> BulkSink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _run(self) -> None:
         try:

@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from cudaq_target.coupler.dispatch import Function, Reply
@@ -17,6 +18,8 @@ from cudaq_target.coupler.frame import Status, function_id, request_frame
 from cudaq_target.coupler.link import Answer, connect
 from cudaq_target.coupler.server import serve
 from cudaq_target.coupler.shm import Dispatcher, SlotRing
+from cudaq_target.coupler.shot_bulk import BulkPublisher, BulkSink
+from cudaq_target.coupler.shot_sender import ShotSender
 from cudaq_target.coupler.transports.interface import TransportOptions
 from tests.coupler.ends import OPTIONS, ROOT, TRANSPORTS, RawClient, endpoint_of
 
@@ -121,6 +124,32 @@ def test_a_stuck_function_is_named_by_every_server(transport, zeromq, tmp_path, 
                 continue
             break
     assert not server.is_running
+
+
+def test_a_stuck_consumer_of_bulk_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("cudaq_target.coupler.shot_bulk.PATIENCE_S", 0.2)
+    tmp_path.chmod(0o700)
+    began, may_return = threading.Event(), threading.Event()
+
+    def consume(batch):  # noqa: ARG001
+        began.set()
+        assert may_return.wait(60.0)
+
+    bulk = BulkSink(consume, f"ipc://{tmp_path}/b")
+    with (
+        serve(bulk.functions(), f"ipc://{tmp_path}/s") as server,
+        connect(server.endpoint) as link,
+    ):
+        sender = ShotSender(session=1, n_qubits=1)
+        publisher = BulkPublisher(link, sender)
+        sender.offer(np.ones((1, 1), dtype=np.uint64))
+        while not began.is_set():
+            publisher.pump()
+        with pytest.raises(HandlerStuckError, match="'consumer' has not returned"):
+            bulk.close()
+        may_return.set()
+        bulk.close()
+        publisher.close()
 
 
 def test_serve_ends_when_another_thread_stops_it(tmp_path):
