@@ -143,15 +143,17 @@ def dumps(spec: AnalogSpec, *, decimals: int | None = None, ramp_ns: float | Non
             'Give a phase of kind "step", or put -dφ/dt into the detuning',
         )
     drive = {
-        "amplitude": _field(spec.amplitude, _RATE, decimals, ramp_ns),
-        "detuning": _field(spec.detuning, _RATE, decimals, ramp_ns),
-        "phase": _field(spec.phase.scaled(PHASE_SIGN), _ANGLE, decimals, ramp_ns, holds=True),
+        "amplitude": _field("amplitude", spec.amplitude, _RATE, decimals, ramp_ns),
+        "detuning": _field("detuning", spec.detuning, _RATE, decimals, ramp_ns),
+        "phase": _field(
+            "phase", spec.phase.scaled(PHASE_SIGN), _ANGLE, decimals, ramp_ns, holds=True
+        ),
     }
     shifts: list[_Object] = []
     if spec.local is not None:
         weights = np.zeros(len(spec.filling))
         weights[spec.filling] = spec.local.weights
-        field = _field(spec.local.waveform, _RATE, decimals, ramp_ns)
+        field = _field("local detuning", spec.local.waveform, _RATE, decimals, ramp_ns)
         field["pattern"] = [_text(float(weight), 0, decimals) for weight in weights]
         shifts.append({"magnitude": field})
     return json.dumps(
@@ -216,6 +218,7 @@ def _number(value: object, power: int, name: str) -> float:
 
 
 def _field(
+    name: str,
     waveform: Waveform,
     power: int,
     decimals: int | None,
@@ -224,27 +227,27 @@ def _field(
     holds: bool = False,
 ) -> _Object:
     if waveform.kind == "step" and not holds:
-        waveform = _ramped(waveform, ramp_ns)
+        waveform = _ramped(name, waveform, ramp_ns)
     times = [_text(float(time), _TIME, decimals) for time in waveform.times_ns]
     for before, after, time_ns in zip(times, times[1:], waveform.times_ns[1:], strict=False):
         if before == after:
             raise OptionError(
                 f"AHS program with {decimals} decimals",
-                f"two times of the {waveform.name} at {time_ns:g} ns fall together",
+                f"two times of the {name} at {time_ns:g} ns fall together",
                 "Write more decimals, or keep points further apart",
             )
     values = [_text(float(value), power, decimals) for value in waveform.values]
     return {"pattern": "uniform", "time_series": {"times": times, "values": values}}
 
 
-def _ramped(waveform: Waveform, ramp_ns: float | None) -> Waveform:
+def _ramped(name: str, waveform: Waveform, ramp_ns: float | None) -> Waveform:
     """Replace steps by straight lines with the same area."""
     if waveform.is_constant:
         return Waveform.constant(waveform.duration_ns, float(waveform.values[0]), waveform.name)
     if ramp_ns is None:
         raise OptionError(
             "AHS program",
-            f"the {waveform.name} has steps, and the schema knows straight lines only",
+            f"the {name} has steps, and the schema knows straight lines only",
             "Say how long a step may take: dumps(spec, ramp_ns=1.0)",
         )
     inner, held = waveform.times_ns[1:-1], waveform.values[:-1]

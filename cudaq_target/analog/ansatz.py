@@ -268,7 +268,9 @@ def _curve(shape: Shape, points: NDArray[np.float64], duration_ns: float, name: 
         return Waveform(times, points, "linear", name)
     from scipy.interpolate import PchipInterpolator  # noqa: PLC0415
 
-    grid = np.append(np.arange(0.0, duration_ns, _GRID_NS), duration_ns)
-    curve = PchipInterpolator(times, points)(grid)
+    grid = np.union1d(np.arange(0.0, duration_ns, _GRID_NS), times)
+    # Slopes are divided by before scipy drops those that are too small for it.
+    with np.errstate(over="ignore"):
+        curve = PchipInterpolator(times, points)(grid)
     # Free of overshoot up to rounding, which must not make an amplitude negative.
     return Waveform(grid, np.clip(curve, points.min(), points.max()), "linear", name)

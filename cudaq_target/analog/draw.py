@@ -100,7 +100,8 @@ def draw_populations(
     shades = colormaps["viridis"](np.linspace(0.05, 0.9, max(len(names), 1)))
     for name, curve, shade in zip(names, values.T, shades, strict=True):
         axes.plot(times_us, curve, color=shade, linewidth=1.5, label=name)
-    axes.plot(times_us, values.mean(axis=1), "--", color=COLOURS["open"], label="mean")
+    if labels is None:
+        axes.plot(times_us, values.mean(axis=1), "--", color=COLOURS["open"], label="mean")
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("time (µs)")
     axes.set_ylabel("Rydberg population" if labels is None else "probability")
@@ -146,7 +147,7 @@ def draw_counts(
     shades = [COLOURS["open" if name in highlighted else "target"] for name in names]
     if rest:
         others = len(ordered) - n_most
-        names.append(f"{others} others")
+        names.append(f"{others} other" + ("" if others == 1 else "s"))
         heights.append(rest / total)
         shades.append(COLOURS["grid"])
     figure = new_figure(max(5.0, 1.5 + 0.32 * len(names)), 4.2)
@@ -211,7 +212,10 @@ def _draw_pulses(
     amplitude.plot(times_us, timeline.amplitude / TWO_PI, color=COLOURS["target"], label="played")
     detuning.plot(times_us, timeline.detuning / TWO_PI, color=COLOURS["open"], label="global")
     detuning.axhline(0.0, color=COLOURS["grid"], linewidth=0.8, zorder=0)
-    phase.plot(times_us, _unfolded(timeline, times_us), color=COLOURS["atom"])
+    asked = _unfolded(timeline, times_us)
+    phase.plot(times_us, asked, color=COLOURS["atom"])
+    # A constant phase is no plot of the digits behind the point.
+    phase.set_ylim(min(float(asked.min()), 0.0) - 0.2, max(float(asked.max()), 1.0) + 0.2)
     if timeline.local is not None:
         detuning.plot(
             times_us, timeline.local.samples / TWO_PI, color=COLOURS["raman"], label="local"

@@ -51,8 +51,8 @@ def place(
 
     Only distances matter, so atoms that lie outside the device's radius are first moved to its
     centre together. Where a layout is needed, the first of these that works is taken: a calibrated
-    layout in which the atoms already stand; a new one through them, sites without atom included;
-    a calibrated one on which they come to stand after a common rotation and translation.
+    layout in which all sites already stand; a new one through them, those without atom included;
+    a calibrated one on which the atoms come to stand after a common rotation and translation.
 
     Args:
         rules: The device.
@@ -76,8 +76,8 @@ def place(
     if not rules.layout.required:
         return Placement(atoms, None, 0.0)
     for layout in rules.layout.calibrated:
-        ids = _traps_at(layout.sorted_coords, atoms)
-        if ids is not None and _accepted(rules, layout, ids):
+        ids = _traps_at(layout.sorted_coords, sites)
+        if ids is not None and _accepted(rules, layout, ids := ids[spec.filling]):
             return Placement(np.asarray(layout.sorted_coords[ids]), layout, 0.0)
     if rules.layout.accepts_new:
         return _new_layout(rules, sites, spec.filling)

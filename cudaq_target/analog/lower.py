@@ -72,7 +72,7 @@ def lower(
         duration_ns=duration_ns,
         amplitude=amplitude,
         detuning=played.detuning,
-        phase=phases.phase_samples(rules, played.spans),
+        phase=phases.phase_samples(rules, played.spans, amplitude, played.detuning),
         spans=played.spans,
         local=local,
         eom=eom,

@@ -27,6 +27,7 @@ _NS_PER_US = 1e3
 # Times come from seconds as floats; a µs has 1e3 ns, so this is far below any clock.
 _SAME_TIME_NS = 1e-6
 _SAME_PLACE_UM = 1e-6
+_SITES_REMEDY = "Give one finite (x, y) in µm per site"
 
 
 @dataclass(init=False, frozen=True, slots=True, eq=False)
@@ -217,7 +218,7 @@ class AnalogSpec:
     ) -> AnalogSpec:
         """Make a specification; numbers stand for constant waveforms, and all sites are filled."""
         length_ns = amplitude.duration_ns
-        sites = np.asarray(sites_um, dtype=np.float64)
+        sites = _site_table(sites_um)
         return cls(
             name=name,
             sites_um=sites,
@@ -341,21 +342,25 @@ def _pieces(
     return np.asarray(mean * np.diff(times) / _NS_PER_US)
 
 
-def _checked_sites(
-    sites_um: ArrayLike, filling: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    remedy = "Give one finite (x, y) in µm per site"
+def _site_table(sites_um: ArrayLike) -> NDArray[np.float64]:
     try:
         sites = np.array(sites_um, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise RegisterError("the sites are no table of numbers", remedy) from error
+        raise RegisterError("the sites are no table of numbers", _SITES_REMEDY) from error
     if sites.size == 0:
-        raise RegisterError("no sites", remedy)
+        raise RegisterError("no sites", _SITES_REMEDY)
     if sites.ndim != 2 or sites.shape[1] != 2:
-        raise RegisterError(f"sites of shape {sites.shape}", remedy)
+        raise RegisterError(f"sites of shape {sites.shape}", _SITES_REMEDY)
+    return sites
+
+
+def _checked_sites(
+    sites_um: ArrayLike, filling: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    sites = _site_table(sites_um)
     bad = np.flatnonzero(~np.isfinite(sites).all(axis=1))
     if bad.size:
-        raise RegisterError(f"the position of site {bad[0]} is not finite", remedy)
+        raise RegisterError(f"the position of site {bad[0]} is not finite", _SITES_REMEDY)
     raw = np.asarray(filling)
     if raw.shape != (len(sites),) or not np.isin(raw, (0, 1)).all():
         raise RegisterError(

@@ -87,18 +87,36 @@ def plan(
     return PulsePlan(tuple(found), detuning, shift_ns)
 
 
-def phase_samples(rules: AnalogRules, pulses: tuple[PulseSpan, ...]) -> NDArray[np.float64]:
-    """Sample the phase as Pulser does: a new one counts from the phase jump time before its pulse.
+def phase_samples(
+    rules: AnalogRules,
+    pulses: tuple[PulseSpan, ...],
+    amplitude: NDArray[np.float64],
+    detuning: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Sample the phase as Pulser does.
+
+    A new phase counts from the phase jump time before its pulse, the first one from the start. A
+    pulse without drive at one detuning is a delay, whose phase is ignored.
+
+    Args:
+        rules: The device.
+        pulses: Pulses and delays.
+        amplitude: Samples (rad/µs), shape (duration_ns,).
+        detuning: Samples (rad/µs), shape (duration_ns,).
 
     Returns:
         Samples (rad), shape (duration_ns,).
     """
-    samples = np.zeros(pulses[-1].end_ns)
-    played_until_ns = 0
+    samples = np.zeros(len(amplitude))
+    played_until_ns: int | None = None
     for span in pulses:
-        if span.phase_rad is None:
+        part = slice(span.start_ns, span.end_ns)
+        still = not amplitude[part].any() and (detuning[part] == detuning[span.start_ns]).all()
+        if span.phase_rad is None or still:
             continue
-        since_ns = max(span.start_ns - rules.drive.phase_jump_ns, played_until_ns)
+        since_ns = 0
+        if played_until_ns is not None:
+            since_ns = max(span.start_ns - rules.drive.phase_jump_ns, played_until_ns)
         samples[since_ns:] = span.phase_rad
         played_until_ns = span.end_ns
     return samples
