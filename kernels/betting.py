@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_integer
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.intervals import (
     Interval,
@@ -172,8 +173,7 @@ class HedgedBetting:
     def __post_init__(self) -> None:
         check_bounds(self.low, self.high)
         check_confidence(self.confidence)
-        if self.n_points < 3:
-            raise KernelInputError("n_points", f"is {self.n_points}", "use 3 or more")
+        check_integer(self.n_points, "n_points", at_least=3)
         self._moments = np.zeros(3)
         self._plus, self._minus = np.ones(self.n_points), np.ones(self.n_points)
         # One before the first candidate and one after the last: nothing is ruled out.

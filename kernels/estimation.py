@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_integer, check_ones, check_reals, host_array
 from cudaq_target.kernels.backends import Backend, implementation
 from cudaq_target.kernels.errors import KernelInputError
-from cudaq_target.kernels.observables import check_reals, on_host
 from cudaq_target.kernels.reference.estimation import RABI, RAMSEY
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def outcome_probabilities(
     """
     points = _check_points(parameters)
     rows = _check_experiments(experiments)
-    wrong = np.array([errors.one_of_zero, errors.zero_of_one], dtype=np.float64)
-    if not (np.isfinite(wrong).all() and (wrong >= 0.0).all() and wrong.sum() < 1.0):
+    wrong = check_reals((errors.one_of_zero, errors.zero_of_one), (2,), "errors")
+    if not ((wrong >= 0.0).all() and wrong.sum() < 1.0):
         expected = "use probabilities of a sum below 1, or both states read alike"
         raise KernelInputError("errors", f"are {wrong.tolist()}", expected)
     kernels = implementation("estimation", backend)
@@ -140,9 +140,7 @@ def posterior_update(
     prior = _check_log_weights(log_weights)
     likely = check_reals(probabilities, prior.shape, "probabilities")
     _check_open_interval(likely)
-    if not 0 <= n_ones <= n_shots:
-        found = f"is {n_ones} of {n_shots} shots"
-        raise KernelInputError("n_ones", found, "use 0 <= n_ones <= n_shots")
+    check_ones(n_ones, n_shots, "shots")
     kernels = implementation("estimation", backend)
     posterior: Reals = kernels.posterior_update(prior, likely, int(n_ones), int(n_shots))
     return posterior
@@ -166,14 +164,16 @@ def information_gain(
         shape (n_experiments,); back ends agree to 1e-12.
 
     Raises:
-        KernelInputError: As in `posterior_update`.
+        KernelInputError: As in `posterior_update`; no experiment, or weights whose sum is not 1.
         BackendUnavailableError: The back end does not run here.
 
     >>> information_gain(np.log([0.5, 0.5]), [[0.5, 0.5], [1e-9, 1 - 1e-9]]).round(3) + 0.0
     array([0., 1.])
     """
-    prior = _check_log_weights(log_weights)
-    n_experiments = len(np.asarray(on_host(probabilities, "probabilities")))
+    prior = _check_log_weights(log_weights, sum_one=True)
+    n_experiments = len(np.atleast_1d(host_array(probabilities, "probabilities")))
+    if n_experiments == 0:
+        raise KernelInputError("probabilities", "are of no experiment", "give one row or more")
     likely = check_reals(probabilities, (n_experiments, len(prior)), "probabilities")
     _check_open_interval(likely)
     kernels = implementation("estimation", backend)
@@ -202,14 +202,29 @@ def most_informative(
         KernelInputError: See `outcome_probabilities` and `information_gain`.
         BackendUnavailableError: The back end does not run here.
     """
-    probabilities = outcome_probabilities(parameters, candidates, errors, backend=backend)
+    points = _check_points(parameters)
+    if len(_check_log_weights(log_weights, sum_one=True)) != len(points):
+        found = f"have shape {np.shape(log_weights)}"
+        raise KernelInputError("log_weights", found, f"there are {len(points)} points")
+    probabilities = outcome_probabilities(points, candidates, errors, backend=backend)
     gains = information_gain(log_weights, probabilities, backend=backend)
     # Gains that differ by rounding alone are equal, or back ends could choose differently.
     return candidates[int(np.argmax(gains >= gains.max() - 1e-10))]
 
 
+def check_parameter(parameter: int) -> None:
+    """Refuse what is no column of points.
+
+    Raises:
+        KernelInputError: See above.
+    """
+    if check_integer(parameter, "parameter") >= len(PARAMETERS):
+        expected = f"0 to {len(PARAMETERS) - 1} are {', '.join(PARAMETERS)}"
+        raise KernelInputError("parameter", f"is {parameter}", expected)
+
+
 def _check_points(parameters: ArrayLike) -> Reals:
-    points = np.asarray(on_host(parameters, "parameters"))
+    points = host_array(parameters, "parameters")
     if points.ndim != 2 or points.shape[1] != len(PARAMETERS) or len(points) == 0:
         expected = f"give (n_points, 3), columns {', '.join(PARAMETERS)}"
         raise KernelInputError("parameters", f"has shape {points.shape}", expected)
@@ -224,17 +239,18 @@ def _check_experiments(experiments: Sequence[Experiment]) -> Reals:
         if experiment.kind not in kinds:
             found = f"hold the kind {experiment.kind!r}"
             raise KernelInputError("experiments", found, "use 'rabi' or 'ramsey'")
-        if not (0.0 <= experiment.duration_us < np.inf and np.isfinite(experiment.phase_rad)):
+        numbers = check_reals((experiment.duration_us, experiment.phase_rad), (2,), "experiments")
+        if numbers[0] < 0.0:
             found = f"hold {experiment}"
-            raise KernelInputError("experiments", found, "duration >= 0 and phase must be finite")
+            raise KernelInputError("experiments", found, "a duration is 0 or more")
     return np.array(
         [(kinds[one.kind], one.duration_us, one.phase_rad) for one in experiments],
         dtype=np.float64,
     )
 
 
-def _check_log_weights(log_weights: ArrayLike) -> Reals:
-    found = np.asarray(on_host(log_weights, "log_weights"))
+def _check_log_weights(log_weights: ArrayLike, *, sum_one: bool = False) -> Reals:
+    found = host_array(log_weights, "log_weights")
     if found.dtype.kind != "f" or found.ndim != 1 or found.size == 0:
         what = f"has dtype {found.dtype} and shape {found.shape}"
         raise KernelInputError("log_weights", what, "give real numbers of shape (n_points,)")
@@ -242,7 +258,12 @@ def _check_log_weights(log_weights: ArrayLike) -> Reals:
         raise KernelInputError(
             "log_weights", f"have the largest value {found.max()}", "one must be finite, none NaN"
         )
-    return np.ascontiguousarray(found, dtype=np.float64)
+    logarithms = np.ascontiguousarray(found, dtype=np.float64)
+    total = float(np.exp(logarithms.clip(None, 1.0)).sum()) if sum_one else 1.0
+    if abs(total - 1.0) > 1e-6:
+        expected = "make the sum 1: posterior_update with n_shots = 0 does"
+        raise KernelInputError("log_weights", f"are of weights of sum {total:.6g}", expected)
+    return logarithms
 
 
 def _check_open_interval(probabilities: Reals) -> None:

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_reals, check_vector
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.estimation import (
     NO_ERRORS,
     PARAMETERS,
     Experiment,
     OutcomeErrors,
+    check_parameter,
     most_informative,
     outcome_probabilities,
     posterior_update,
 )
 from cudaq_target.kernels.intervals import Interval, check_confidence
-from cudaq_target.kernels.observables import check_reals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,12 @@ class GridPosterior:
         return spread
 
     def marginal(self, parameter: int) -> Reals:
-        """Return the weights along one axis, shape (n_values,)."""
+        """Return the weights along one axis, shape (n_values,).
+
+        Raises:
+            KernelInputError: There is no such parameter.
+        """
+        check_parameter(parameter)
         weights = np.exp(self.log_weights).reshape([len(axis) for axis in self.axes])
         others = tuple(k for k in range(3) if k != parameter)
         marginal: Reals = weights.sum(axis=others)
@@ -99,7 +105,7 @@ class GridPosterior:
             mass: In (0, 1); points of the grid at the ends count as inside.
 
         Raises:
-            KernelInputError: The mass makes no sense.
+            KernelInputError: There is no such parameter, or the mass makes no sense.
         """
         check_confidence(mass)
         below = np.cumsum(self.marginal(parameter))
@@ -177,8 +183,8 @@ class GridPosterior:
 
 
 def _check_axis(values: ArrayLike, name: str) -> Reals:
-    axis = check_reals(values, np.shape(values), name)
-    if axis.ndim != 1 or axis.size == 0 or (np.diff(axis) <= 0.0).any():
+    axis = check_vector(values, name)
+    if axis.size == 0 or (np.diff(axis) <= 0.0).any():
         raise KernelInputError(
             name, f"has shape {axis.shape}", "give ascending values, one or more"
         )

@@ -25,16 +25,15 @@ the iterated logarithm. At 95 % on fair bits, as multiples of the single look's 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import isfinite, lgamma, log, log1p
+from math import lgamma, log, log1p
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_number, check_ones, host_array
 from cudaq_target.kernels.backends import implementation
 from cudaq_target.kernels.errors import KernelInputError
-from cudaq_target.kernels.reference.intervals import (
-    N,
-)
+from cudaq_target.kernels.reference.intervals import N
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -78,7 +77,7 @@ def check_confidence(confidence: float) -> None:
     Raises:
         KernelInputError: See above.
     """
-    if not 0.0 < confidence < 1.0:
+    if not 0.0 < check_number(confidence, "confidence") < 1.0:
         raise KernelInputError("confidence", f"is {confidence}", "use a number between 0 and 1")
 
 
@@ -88,8 +87,8 @@ def check_bounds(low: float, high: float) -> None:
     Raises:
         KernelInputError: See above.
     """
-    if not (isfinite(low) and isfinite(high) and low < high):
-        raise KernelInputError("low, high", f"are {low}, {high}", "use finite bounds, low < high")
+    if not check_number(low, "low") < check_number(high, "high"):
+        raise KernelInputError("low, high", f"are {low}, {high}", "use low < high")
 
 
 class BoundedMean(Protocol):
@@ -125,7 +124,7 @@ def scaled_values(values: NDArray[np.float64], low: float, high: float) -> NDArr
         KernelInputError: A value is no number or lies outside; rounding may carry it 1e-9 of the
             range beyond, where it is clipped.
     """
-    values = np.asarray(values)
+    values = host_array(values, "values")
     if values.dtype.kind not in "fiub" or values.ndim != 1:
         found = f"has dtype {values.dtype} and shape {values.shape}"
         raise KernelInputError("values", found, "pass real numbers of shape (n_values,)")
@@ -179,7 +178,7 @@ class MixtureBernstein:
     def __post_init__(self) -> None:
         check_bounds(self.low, self.high)
         check_confidence(self.confidence)
-        if not (isfinite(self.prior) and self.prior > 0.0):
+        if check_number(self.prior, "prior") <= 0.0:
             raise KernelInputError("prior", f"is {self.prior}", "use a positive number")
         self._state = np.zeros(3)
 
@@ -305,9 +304,7 @@ def bernoulli_interval(n_ones: int, n_values: int, confidence: float = 0.95) -> 
     (0.442, 0.558)
     """
     check_confidence(confidence)
-    if not 0 <= n_ones <= n_values:
-        found = f"is {n_ones} of {n_values} values"
-        raise KernelInputError("n_ones", found, "use 0 <= n_ones <= n_values")
+    check_ones(n_ones, n_values, "values")
     # By symmetry one side is enough: the upper end is 1 minus the lower end of the zeros.
     low = _lower_end(n_ones, n_values - n_ones, confidence)
     return Interval(low, 1.0 - _lower_end(n_values - n_ones, n_ones, confidence))

@@ -8,6 +8,7 @@ the same on every back end. Results lie where the input lay.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from cudaq_target.kernels.backends import Backend, implementation, is_on_device
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.packed import (
+    check_bit_count,
     check_planes,
     check_qubits,
     check_shots,
@@ -22,7 +24,7 @@ from cudaq_target.kernels.packed import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -215,6 +217,10 @@ def outcome_words(outcomes: Mapping[int, int], n_bits: int) -> tuple[Words, Word
     >>> [words.tolist() for words in outcome_words({0: 1, 3: 0}, 4)]
     [[9], [1]]
     """
+    check_bit_count(n_bits)
+    if not isinstance(outcomes, Mapping):
+        found = f"are a {type(outcomes).__name__}"
+        raise KernelInputError("outcomes", found, "map qubits to 0 or 1")
     qubits = check_qubits(list(outcomes), n_bits, name="outcomes")
     mask, value = np.zeros((2, word_count(n_bits)), dtype=np.uint64)
     for qubit, outcome in zip(qubits.tolist(), outcomes.values(), strict=True):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_integer
 from cudaq_target.kernels.backends import Backend, implementation, is_on_device
 from cudaq_target.kernels.errors import KernelInputError
 
@@ -24,19 +25,21 @@ class RunningMoments:
     T. F. Chan, G. H. Golub and R. J. LeVeque, Am. Stat. 37, 242 (1983), which for frames
     of one row are B. P. Welford's (Technometrics 4, 419 (1962)). No value is kept, and no sum of
     squares cancels: for values with mean m and standard deviation s the relative error of the
-    variance grows like ε |m| / s and not like ε (m / s)², with ε = 2^-53; the mean is rounded once
-    per frame, so that its error is at most about ε |m| per frame and in practice like that of a
-    random walk. Back ends agree to these errors, not bit for bit.
+    variance grows like ε |m| / s and not like ε (m / s)², with ε = 2^-53. What rounding takes from
+    the mean is kept beside it and added to the next step (O. Møller, BIT 5, 37 (1965)), so that the error of the mean stays some ε |m| over any number of frames. Back ends
+    agree to these errors, not bit for bit.
 
     Attributes:
         n: Rows seen.
         mean: Mean of each column, on the host, shape (n_columns,); zeros before the first row.
         squares: Sum of squared deviations from the mean, shape (n_columns,).
+        rest: What rounding took from the mean, shape (n_columns,).
     """
 
     n: int
     mean: Reals
     squares: Reals
+    rest: Reals
 
     @classmethod
     def empty(cls, n_columns: int) -> Self:
@@ -45,9 +48,8 @@ class RunningMoments:
         Raises:
             KernelInputError: `n_columns` is below 1.
         """
-        if n_columns < 1:
-            raise KernelInputError("n_columns", f"is {n_columns}", "at least 1 is needed")
-        return cls(0, np.zeros(n_columns), np.zeros(n_columns))
+        check_integer(n_columns, "n_columns", at_least=1)
+        return cls(0, *np.zeros((3, n_columns)))
 
     def add(self, values: Reals, *, backend: Backend = "auto") -> Self:
         """Take in a frame.
@@ -70,7 +72,8 @@ class RunningMoments:
         """
         _check_values(values, len(self.mean))
         mean, squares = implementation("statistics", backend, values).column_moments(values)
-        return self.merge(type(self)(len(values), _on_host(mean), _on_host(squares)))
+        frame = type(self)(len(values), _on_host(mean), _on_host(squares), np.zeros(len(self.mean)))
+        return self.merge(frame)
 
     def merge(self, other: RunningMoments) -> Self:
         """Join the moments of two sets of rows, for example of two servers.
@@ -84,9 +87,13 @@ class RunningMoments:
         n = self.n + other.n
         if n == 0:
             return self
-        shift, share = other.mean - self.mean, other.n / n
+        shift, share = (other.mean - self.mean) + (other.rest - self.rest), other.n / n
         squares = self.squares + other.squares + shift * shift * (share * self.n)
-        return type(self)(n, self.mean + shift * share, squares)
+        step = self.rest + shift * share
+        mean = self.mean + step
+        back = mean - self.mean  # two-sum: mean + rest is exactly self.mean + step
+        rest = (self.mean - (mean - back)) + (step - back)
+        return type(self)(n, mean, squares, rest)
 
     def variance(self, *, n_fitted: int = 1) -> Reals:
         """Variance of each column, shape (n_columns,).

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cudaq_target.kernels.backends import Backend, implementation, is_on_device
+from cudaq_target.kernels.arguments import (
+    check_integer,
+    check_number,
+    check_pairs,
+    check_reals,
+    check_vector,
+    host_array,
+)
+from cudaq_target.kernels.backends import Backend, implementation
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.packed import check_shots
 
@@ -43,8 +51,12 @@ class MisCosts(NamedTuple):
         """Return `penalty * violations - sizes`, shape (n_shots,).
 
         For penalty > 1 the minimum is a maximum independent set.
+
+        Raises:
+            KernelInputError: The penalty is not finite.
         """
-        return np.asarray(penalty * self.violations - self.sizes, dtype=np.float64)
+        weight = check_number(penalty, "penalty")
+        return np.asarray(weight * self.violations - self.sizes, dtype=np.float64)
 
 
 def ising_energies(
@@ -83,7 +95,7 @@ def ising_energies(
     pairs = check_pairs(edges, n_bits, "edges")
     couplings = check_reals(weights, (len(pairs),), "weights")
     local = np.zeros(n_bits) if fields is None else check_reals(fields, (n_bits,), "fields")
-    start = float(check_reals(constant, (), "constant"))
+    start = check_number(constant, "constant")
     kernels = implementation("observables", backend, shots)
     energies: Reals = kernels.ising_energies(shots, n_bits, pairs, couplings, local, start)
     return energies
@@ -124,7 +136,7 @@ def pauli_z_values(
     check_shots(shots, n_bits)
     check_masks(masks, n_bits)
     real = check_reals(weights, (len(masks),), "weights")
-    start = float(check_reals(constant, (), "constant"))
+    start = check_number(constant, "constant")
     kernels = implementation("observables", backend, shots)
     values: Reals = kernels.pauli_z_values(shots, n_bits, masks, real, start)
     return values
@@ -280,7 +292,7 @@ def qubo_costs(
     """
     check_shots(shots, n_bits)
     square = check_reals(matrix, (n_bits, n_bits), "matrix")
-    start = float(check_reals(constant, (), "constant"))
+    start = check_number(constant, "constant")
     kernels = implementation("observables", backend, shots)
     costs: Reals = kernels.qubo_costs(shots, n_bits, square, start)
     return costs
@@ -299,11 +311,16 @@ def ising_bounds(
     Returns:
         Lower and upper bound, not always reached.
 
+    Raises:
+        KernelInputError: A number is not finite, or shapes do not fit.
+
     >>> ising_bounds([1.0, -2.0], [0.5])
     (-3.5, 3.5)
     """
-    reach = float(np.abs(np.asarray(weights)).sum() + np.abs(np.asarray(fields)).sum())
-    return constant - reach, constant + reach
+    start = check_number(constant, "constant")
+    parts = check_vector(weights, "weights"), check_vector(fields, "fields")
+    reach = float(sum(np.abs(part).sum() for part in parts))
+    return start - reach, start + reach
 
 
 def pauli_z_bounds(masks: Words, weights: ArrayLike, constant: float = 0.0) -> tuple[float, float]:
@@ -317,42 +334,55 @@ def pauli_z_bounds(masks: Words, weights: ArrayLike, constant: float = 0.0) -> t
     Returns:
         Lower and upper bound, not always reached.
 
+    Raises:
+        KernelInputError: `masks` are not packed, or as in `ising_bounds`.
+
     >>> pauli_z_bounds(np.array([[0], [3]], dtype=np.uint64), [1.0, -0.5])
     (0.5, 1.5)
     """
+    n_words = host_array(masks, "masks").shape[-1:]
+    check_masks(masks, 64 * n_words[0] if n_words else 0)
     real = check_reals(weights, (len(masks),), "weights")
+    start = check_number(constant, "constant")
     acts = masks.any(axis=1)
-    center, reach = constant + float(real[~acts].sum()), float(np.abs(real[acts]).sum())
+    center, reach = start + float(real[~acts].sum()), float(np.abs(real[acts]).sum())
     return center - reach, center + reach
 
 
 def mis_bounds(n_bits: int, n_edges: int, penalty: float) -> tuple[float, float]:
-    """Bound `MisCosts.costs(penalty)` of any shot, for penalty >= 0."""
-    return -float(n_bits), penalty * n_edges
+    """Bound `MisCosts.costs(penalty)` of any shot, for penalty >= 0.
+
+    Raises:
+        KernelInputError: No qubits, a negative number, or one that is not finite.
+    """
+    check_integer(n_bits, "n_bits", at_least=1)
+    weight = check_number(penalty, "penalty")
+    if weight < 0.0:
+        raise KernelInputError("penalty", f"is {penalty}", "use 0 or more")
+    return -float(n_bits), weight * check_integer(n_edges, "n_edges")
 
 
 def maxcut_bounds(weights: ArrayLike) -> tuple[float, float]:
-    """Bound the MaxCut cost of any shot, given the weights of the edges, shape (n_edges,)."""
-    real = np.asarray(weights, dtype=np.float64)
+    """Bound the MaxCut cost of any shot, given the weights of the edges, shape (n_edges,).
+
+    Raises:
+        KernelInputError: A weight is not finite, or the shape another one.
+    """
+    real = check_vector(weights, "weights")
     return -float(real.clip(0.0).sum()), -float(real.clip(None, 0.0).sum())
 
 
 def qubo_bounds(matrix: ArrayLike, constant: float = 0.0) -> tuple[float, float]:
-    """Bound the QUBO cost of any shot, given Q, shape (n_bits, n_bits)."""
-    square = np.asarray(matrix, dtype=np.float64)
-    both = np.triu(square) + np.tril(square, -1).T
-    return constant + float(both.clip(None, 0.0).sum()), constant + float(both.clip(0.0).sum())
-
-
-def on_host(array: ArrayLike, name: str) -> ArrayLike:
-    """Refuse an array that lies on a GPU, where this one is not expected.
+    """Bound the QUBO cost of any shot, given Q, shape (n_bits, n_bits).
 
     Raises:
-        KernelInputError: See above.
+        KernelInputError: The matrix is not square, or a number is not finite.
     """
-    if is_on_device(array):
-        raise KernelInputError(name, "lies on the GPU", "bring it to the host: cupy.asnumpy")
-    return array
+    n_bits = len(np.atleast_1d(host_array(matrix, "matrix")))
+    square = check_reals(matrix, (n_bits, n_bits), "matrix")
+    start = check_number(constant, "constant")
+    both = np.triu(square) + np.tril(square, -1).T
+    return start + float(both.clip(None, 0.0).sum()), start + float(both.clip(0.0).sum())
 
 
 def check_masks(masks: Words, n_bits: int) -> None:
@@ -361,55 +391,5 @@ def check_masks(masks: Words, n_bits: int) -> None:
     Raises:
         KernelInputError: See above, or a term on a missing qubit.
     """
-    on_host(masks, "masks")
+    host_array(masks, "masks")
     check_shots(masks, n_bits, name="masks", allow_empty=True)
-
-
-def check_pairs(pairs: ArrayLike, n_bits: int, name: str) -> Counts:
-    """Refuse pairs with a missing qubit, or of a qubit with itself.
-
-    Returns:
-        The pairs, shape (n_pairs, 2).
-
-    Raises:
-        KernelInputError: See above.
-    """
-    found = np.asarray(on_host(pairs, name))
-    if found.size == 0:
-        return np.zeros((0, 2), dtype=np.int64)
-    if found.ndim != 2 or found.shape[1] != 2 or found.dtype.kind not in "iu":
-        what = f"is an array of {found.dtype} with shape {found.shape}"
-        raise KernelInputError(name, what, "give integers of shape (n, 2)")
-    outside = np.flatnonzero(((found < 0) | (found >= n_bits)).any(axis=1))
-    if len(outside):
-        wrong = tuple(found[outside[0]].tolist())
-        expected = f"shots of {n_bits} bits have qubits 0 to {n_bits - 1}"
-        raise KernelInputError(name, f"hold {wrong}", expected)
-    equal = np.flatnonzero(found[:, 0] == found[:, 1])
-    if len(equal):
-        wrong = tuple(found[equal[0]].tolist())
-        raise KernelInputError(name, f"hold {wrong}", "a pair joins two different qubits")
-    return np.ascontiguousarray(found, dtype=np.int64)
-
-
-def check_reals(numbers: ArrayLike, shape: tuple[int, ...], name: str) -> Reals:
-    """Refuse numbers that are not real and finite, or of another shape.
-
-    Returns:
-        The numbers, contiguous.
-
-    Raises:
-        KernelInputError: See above.
-    """
-    found = np.asarray(on_host(numbers, name))
-    if found.size == 0 and 0 in shape:
-        return np.zeros(shape)
-    if found.dtype.kind not in "fiu":
-        raise KernelInputError(name, f"has dtype {found.dtype}", "give real numbers")
-    if found.shape != shape:
-        raise KernelInputError(name, f"has shape {found.shape}", f"expected {shape}")
-    real = np.ascontiguousarray(found, dtype=np.float64).reshape(shape)
-    if not np.isfinite(real).all():
-        worst = real[~np.isfinite(real)].flat[0]
-        raise KernelInputError(name, f"holds {worst}", "all of them must be finite")
-    return real

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_integer, host_array
 from cudaq_target.kernels.backends import is_on_device
 from cudaq_target.kernels.errors import KernelInputError
 
@@ -73,10 +74,10 @@ def check_planes(planes: NDArray[np.uint64], n_shots: int, *, name: str = "plane
         name: Of the argument, for the message.
 
     Raises:
-        KernelInputError: Wrong dtype, shape, strides, or a set bit beyond `n_shots`.
+        KernelInputError: Wrong dtype, shape, strides, a set bit beyond `n_shots`, or that is no
+            number of shots.
     """
-    if n_shots < 0:
-        raise KernelInputError("n_shots", f"is {n_shots}", "this kernel needs at least 0")
+    check_integer(n_shots, "n_shots")
     _check_words(planes, n_shots, name, "planes are uint64; transpose_bits makes them", "shots")
     _check_stray_bits(planes, n_shots, name, "n_shots")
 
@@ -100,7 +101,7 @@ def check_qubits(
     >>> check_qubits([2, 0], 3)
     array([2, 0])
     """
-    found = np.asarray(qubits)
+    found = host_array(qubits, name)
     if found.size == 0 and found.ndim == 1:
         return np.zeros(0, dtype=np.int64)
     if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_integer, check_reals
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.estimation import (
     NO_ERRORS,
     Experiment,
     OutcomeErrors,
+    check_parameter,
     most_informative,
     outcome_probabilities,
     posterior_update,
 )
 from cudaq_target.kernels.intervals import Interval, check_confidence
-from cudaq_target.kernels.observables import check_reals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,8 +74,7 @@ class ParticlePosterior:
         ends = check_reals(low, (3,), "low"), check_reals(high, (3,), "high")
         if (ends[0] > ends[1]).any():
             raise KernelInputError("low", f"is {ends[0].tolist()}", f"use at most {ends[1]}")
-        if n_particles < 1:
-            raise KernelInputError("n_particles", f"is {n_particles}", "use one or more")
+        check_integer(n_particles, "n_particles", at_least=1)
         particles = np.random.default_rng(rng).uniform(*ends, size=(n_particles, 3))
         return cls(particles, np.full(n_particles, -np.log(n_particles)))
 
@@ -109,9 +109,10 @@ class ParticlePosterior:
             mass: In (0, 1).
 
         Raises:
-            KernelInputError: The mass makes no sense.
+            KernelInputError: There is no such parameter, or the mass makes no sense.
         """
         check_confidence(mass)
+        check_parameter(parameter)
         order = np.argsort(self.parameters[:, parameter], kind="stable")
         below = np.cumsum(np.exp(self.log_weights)[order])
         tail = 0.5 * (1.0 - mass)

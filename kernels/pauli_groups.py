@@ -8,21 +8,23 @@ groups have shots of their own and are independent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_integer, check_number
 from cudaq_target.kernels.backends import Backend, is_on_device
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.intervals import Interval, check_confidence
 from cudaq_target.kernels.observables import pauli_z_bounds, pauli_z_values
-from cudaq_target.kernels.packed import word_count
+from cudaq_target.kernels.packed import check_shots, word_count
 from cudaq_target.kernels.streams import Method, StreamingMean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -122,6 +124,8 @@ def _masks(terms: Sequence[str], n_bits: int) -> Words:
 
 
 def _check_terms(terms: Mapping[str, float]) -> int:
+    if not isinstance(terms, Mapping):
+        raise KernelInputError("terms", f"are a {type(terms).__name__}", "map terms to weights")
     if not terms:
         raise KernelInputError("terms", "are none", "give at least one")
     n_bits = len(next(iter(terms)))
@@ -133,8 +137,7 @@ def _check_terms(terms: Mapping[str, float]) -> int:
             raise KernelInputError("terms", found, f"others act on {n_bits}; all need one length")
         if set(term) - set("IXYZ"):
             raise KernelInputError("terms", f"hold {term!r}", "its letters are I, X, Y and Z")
-        if not isfinite(weight):
-            raise KernelInputError("terms", f"give {term!r} the weight {weight}", "use a number")
+        check_number(weight, f"weight of {term!r}")
     return n_bits
 
 
@@ -214,9 +217,10 @@ class PauliStream:
             KernelInputError: There is no such group, or these are not packed shots of its qubits.
             BackendUnavailableError: The back end does not run here.
         """
-        if not 0 <= group < len(self.groups):
+        if check_integer(group, "group") >= len(self.groups):
             expected = f"there are groups 0 to {len(self.groups) - 1}"
             raise KernelInputError("group", f"is {group}", expected)
+        check_shots(shots, len(self.groups[group].basis), allow_empty=True)
         if len(shots) == 0:
             return
         values = self.groups[group].values(shots, backend=backend)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_number, check_reals, host_array
 from cudaq_target.kernels.backends import Backend, implementation
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.intervals import check_confidence
-from cudaq_target.kernels.observables import check_masks, check_reals
-from cudaq_target.kernels.packed import check_shots
+from cudaq_target.kernels.observables import check_masks
+from cudaq_target.kernels.packed import check_bit_count, check_shots
 from cudaq_target.kernels.statistics import occupation
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def check_confusion(confusion: ArrayLike, n_bits: int) -> Reals:
         KernelInputError: Another shape, no probabilities, columns that do not sum to 1, or a
             determinant below 1e-6 in size: the qubit reads the same in both states.
     """
+    if n_bits < 1:
+        raise KernelInputError("confusion", "is of no qubits", "give one matrix per qubit")
     real = check_reals(confusion, (n_bits, 2, 2), "confusion")
     outside = np.flatnonzero(((real < 0.0) | (real > 1.0)).any(axis=(1, 2)))
     if len(outside):
@@ -154,7 +157,7 @@ def readout_overhead(confusion: ArrayLike) -> float:
     >>> readout_overhead([[[0.9, 0.1], [0.1, 0.9]]])
     1.25
     """
-    n_bits = len(np.asarray(confusion))
+    n_bits = _qubits_of(confusion)
     inverses = readout_inverses(check_confusion(confusion, n_bits))
     return float(np.prod(np.abs(inverses).sum(axis=1).max(axis=1)))
 
@@ -182,7 +185,7 @@ def correct_probabilities(
     >>> correct_probabilities([0.9, 0.1], [[[0.9, 0.1], [0.1, 0.9]]]).round(12) + 0.0
     array([1., 0.])
     """
-    n_bits = len(np.asarray(confusion))
+    n_bits = _qubits_of(confusion)
     if not 1 <= n_bits <= MAX_QUBITS_OF_A_VECTOR:
         expected = f"use 1 to {MAX_QUBITS_OF_A_VECTOR}, or correct_counts for more"
         raise KernelInputError("confusion", f"is of {n_bits} qubits", expected)
@@ -220,7 +223,7 @@ def corrected_z_values(
 
     Returns:
         Values, shape (n_shots,), within `corrected_z_bounds`; back ends agree to 2^-50 times the
-        number of factors times the largest value possible.
+        number of factors and terms times the largest value possible.
 
     Raises:
         KernelInputError: See `observables.pauli_z_values` and `check_confusion`.
@@ -229,7 +232,7 @@ def corrected_z_values(
     check_shots(shots, n_bits)
     check_masks(masks, n_bits)
     real = check_reals(weights, (len(masks),), "weights")
-    start = float(check_reals(constant, (), "constant"))
+    start = check_number(constant, "constant")
     factors = _z_factors(check_confusion(confusion, n_bits))
     kernels = implementation("readout", backend, shots)
     values: Reals = kernels.corrected_z_values(shots, n_bits, masks, real, start, factors)
@@ -260,12 +263,14 @@ def corrected_z_bounds(
     """
     from cudaq_target.kernels.reference.layout import unpack_bits  # noqa: PLC0415 - host alone
 
+    check_bit_count(n_bits, at_least=1)
     check_masks(masks, n_bits)
     real = check_reals(weights, (len(masks),), "weights")
     largest = np.abs(_z_factors(check_confusion(confusion, n_bits))).max(axis=1)
     products = np.where(unpack_bits(masks, n_bits), largest, 1.0).prod(axis=1)
+    start = check_number(constant, "constant")
     reach = float(np.abs(real) @ products)
-    return constant - reach, constant + reach
+    return start - reach, start + reach
 
 
 def corrected_z_expectation(
@@ -287,7 +292,8 @@ def corrected_z_expectation(
 
     Returns:
         Means and their standard errors (of the shots, not of the calibration), shape (n_terms,)
-        each.
+        each. Back ends agree to the bound of `corrected_z_values`, standard errors to its root:
+        2^-24 in place of 2^-50.
 
     Raises:
         KernelInputError: See `corrected_z_values`; a standard error needs two shots.
@@ -303,6 +309,10 @@ def corrected_z_expectation(
     means = sums / len(shots)
     variances = (squares - len(shots) * means**2).clip(0.0) / (len(shots) - 1)
     return means, (variances / len(shots)) ** 0.5
+
+
+def _qubits_of(confusion: ArrayLike) -> int:
+    return len(np.atleast_1d(host_array(confusion, "confusion")))
 
 
 def _determinants(confusion: Reals) -> Reals:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_integer, check_number, host_array
 from cudaq_target.kernels.backends import Backend, choose_backend, implementation, is_on_device
 from cudaq_target.kernels.errors import ConvergenceError, KernelInputError
 from cudaq_target.kernels.packed import check_shots
@@ -90,7 +91,8 @@ def correct_counts(
         `tolerance` times it ("iterative").
 
     Raises:
-        KernelInputError: See `readout.check_confusion`; a qubit that never reads the state that it
+        KernelInputError: See `readout.check_confusion`; a distance or tolerance that makes no
+            sense; a qubit that never reads the state that it
             is in; strings that occur twice; counts that are negative, no integers, or all 0; a
             matrix that cannot be inverted.
         ConvergenceError: GMRES did not reach `tolerance`.
@@ -107,9 +109,9 @@ def correct_counts(
     if method not in ("auto", "direct", "iterative"):
         expected = "use 'auto', 'direct' or 'iterative'"
         raise KernelInputError("method", f"is {method!r}", expected)
-    distance = n_bits if max_distance is None else int(max_distance)
-    if distance < 0:
-        raise KernelInputError("max_distance", f"is {distance}", "use 0 or more, or None")
+    distance = n_bits if max_distance is None else check_integer(max_distance, "max_distance")
+    if check_number(tolerance, "tolerance") <= 0.0:
+        raise KernelInputError("tolerance", f"is {tolerance}", "use a positive number")
     kernels = implementation("readout", choose_backend(backend, strings))
     shares = seen / seen.sum()
     if method == "direct" or (method == "auto" and len(strings) <= LARGEST_DIRECT):
@@ -187,7 +189,7 @@ def _check_fidelities(confusion: Reals) -> Reals:
 
 def _check_counts(counts: ArrayLike, strings: Words) -> Counts:
     host = counts.get() if is_on_device(counts) else counts  # type: ignore[union-attr]
-    seen = np.asarray(host)
+    seen = host_array(host, "counts")
     if seen.dtype.kind not in "iu" or seen.shape != (len(strings),):
         found = f"has dtype {seen.dtype} and shape {seen.shape}"
         raise KernelInputError("counts", found, f"give {len(strings)} integers")

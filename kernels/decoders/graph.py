@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import host_array
 from cudaq_target.kernels.decoders.sparse import check_matrix
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.packed import word_count
@@ -148,7 +149,7 @@ def merged_graph(
 
 
 def _check_rates(error_rates: NDArray[np.float64] | float, n_errors: int) -> NDArray[np.float64]:
-    rates = np.asarray(error_rates)
+    rates = host_array(error_rates, "error_rates")
     if not np.issubdtype(rates.dtype, np.floating):
         raise KernelInputError("error_rates", f"have dtype {rates.dtype}", "give floats")
     if rates.shape not in {(), (n_errors,)}:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import check_integer
 from cudaq_target.kernels.backends import Backend, choose_backend
 from cudaq_target.kernels.decoders.interface import CheckedDecoder
 from cudaq_target.kernels.decoders.sparse import check_matrix
@@ -72,8 +73,7 @@ def build_table(
     if observables.shape[1] != n_errors:
         found = f"have {n_errors} errors in the checks, {observables.shape[1]} in the observables"
         raise KernelInputError("matrices", found, "give each a column per error")
-    if max_errors < 0:
-        raise KernelInputError("max_errors", f"is {max_errors}", "give 0 or more")
+    max_errors = min(check_integer(max_errors, "max_errors"), n_errors)
     n_rows = sum(comb(n_errors, size) for size in range(max_errors + 1))
     if n_rows > MAX_TABLE_ROWS:
         found = f"is {max_errors} of {n_errors} errors: a table of {n_rows} rows is too large"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target.kernels.arguments import host_array
 from cudaq_target.kernels.errors import KernelInputError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def check_matrix(matrix: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
     Raises:
         KernelInputError: See above.
     """
-    found = np.asarray(matrix)
+    found = host_array(matrix, name)
     if found.dtype != np.bool_ and not np.issubdtype(found.dtype, np.integer):
         raise KernelInputError(name, f"has dtype {found.dtype}", "give integers or booleans")
     if found.ndim != 2 or 0 in found.shape:

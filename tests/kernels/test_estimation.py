@@ -295,7 +295,7 @@ ONE = [Experiment("rabi", 1.0)]
         (lambda: estimation.outcome_probabilities(POINTS, [Experiment("echo", 1)]), "kind 'echo'"),
         (
             lambda: estimation.outcome_probabilities(POINTS, [Experiment("rabi", -1)]),
-            "duration >= 0",
+            "a duration is 0 or more",
         ),
         (
             lambda: estimation.outcome_probabilities(POINTS, [Experiment("ramsey", 1, np.inf)]),

@@ -212,8 +212,8 @@ def test_width_shrinks_almost_as_one_over_root_n(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_merged_sequences_cover_and_are_narrower(kind) -> None:
     rng = np.random.default_rng(8)
-    n_runs, missed = 2000, 0
-    options = {"n_points": 129} if kind is HedgedBetting else {}
+    n_runs, missed = N_RUNS, 0
+    options = {"n_points": 65} if kind is HedgedBetting else {}
     for _ in range(n_runs):
         parts = [kind(0.0, 1.0, 0.9, **options) for _ in range(2)]
         for part in parts:
@@ -246,13 +246,13 @@ def test_a_drifting_mean_shows_as_an_empty_interval() -> None:
     ("call", "message"),
     [
         (lambda: EmpiricalBernstein(1.0, 1.0), "low, high are 1.0, 1.0"),
-        (lambda: EmpiricalBernstein(0.0, np.inf), "use finite bounds"),
-        (lambda: EmpiricalBernstein(np.nan, 1.0), "use finite bounds"),
+        (lambda: EmpiricalBernstein(0.0, np.inf), "high holds inf"),
+        (lambda: EmpiricalBernstein(np.nan, 1.0), "low holds nan"),
         (lambda: EmpiricalBernstein(0.0, 1.0, 1.0), "confidence is 1.0"),
         (lambda: HedgedBetting(0.0, 1.0, 0.0), "confidence is 0.0"),
         (lambda: MixtureBernstein(0.0, 1.0, prior=0.0), "prior is 0.0"),
         (lambda: MixtureBernstein(0, 1).merged(MixtureBernstein(0, 1, prior=2)), "has prior 2"),
-        (lambda: MixtureBernstein(2.0, 1.0), "use finite bounds, low < high"),
+        (lambda: MixtureBernstein(2.0, 1.0), "use low < high"),
         (lambda: MixtureBernstein(0, 1).update(np.array([-0.1])), "values contain -0.1"),
         (lambda: HedgedBetting(0.0, 1.0, n_points=2), "n_points is 2; use 3 or more"),
         (lambda: EmpiricalBernstein(0, 1).update(np.array([0.5, 2.0])), "values contain 2.0"),
@@ -269,3 +269,61 @@ def test_a_drifting_mean_shows_as_an_empty_interval() -> None:
 def test_refused(call, message: str) -> None:
     with pytest.raises(KernelInputError, match=message):
         call()
+
+
+def dependent(low: float, high: float, mean: float, spread: float) -> object:
+    """Values whose mean, given the past, is constant, and whose spread follows the past.
+
+    While the average is above the mean, values jump between the bounds; while it is below, they
+    stay within `spread` of the mean. Frames of 16 start where the last one ended, so that what a
+    frame holds depends on what all earlier ones did.
+    """
+    share = (mean - low) / (high - low)
+
+    def draw(rng: np.random.Generator, n_runs: int, n_values: int) -> np.ndarray:
+        values = np.empty((n_runs, n_values))
+        sums = np.zeros(n_runs)
+        for t in range(n_values):
+            if t % 16 == 0:
+                is_wild = sums > t * mean
+            wild = np.where(rng.random(n_runs) < share, high, low)
+            calm = mean + spread * rng.choice([-1.0, 1.0], n_runs)
+            values[:, t] = np.where(is_wild, wild, calm)
+            sums += values[:, t]
+        return values
+
+    return draw
+
+
+ADVERSARIES = {
+    "spread after the past": (-3.0, 5.0, 0.5, dependent(-3.0, 5.0, 0.5, 0.1)),
+    "bounds alone": (
+        2.0,
+        4.0,
+        2.2,
+        lambda rng, n_runs, n: np.where(rng.random((n_runs, n)) < 0.1, 4.0, 2.0),
+    ),
+    "constant": (-1.0, 1.0, 0.25, lambda _, n_runs, n: np.full((n_runs, n), 0.25)),
+    "constant at a bound": (-1.0, 1.0, -1.0, lambda _, n_runs, n: np.full((n_runs, n), -1.0)),
+}
+"""Bounds, mean, and how to draw values of many runs."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ADVERSARIES)
+def test_level_holds_against_adversaries_at_every_frame(kind, name: str) -> None:
+    low, high, mean, draw = ADVERSARIES[name]
+    n_values = 96
+    n_runs = 1 if name.startswith("constant") else N_RUNS  # all runs are the same
+    runs = draw(np.random.default_rng(12), n_runs, n_values)
+    options = {"n_points": 65} if kind is HedgedBetting else {}
+    missed = 0
+    for values in runs:
+        sequence = kind(low, high, 1 - ALPHA, **options)
+        for frame in np.split(values, (16, 17, 48)):  # of 16, 1, 31 and 48 values
+            sequence.update(frame, backend="cpu")
+            interval = sequence.interval()
+            if not interval.low - 1e-12 <= mean <= interval.high + 1e-12:
+                missed += 1
+                break
+    assert missed / n_runs <= ALLOWED

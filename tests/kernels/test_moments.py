@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import fsum
 
 import numpy as np
 import pytest
@@ -102,3 +103,13 @@ def test_bad_input_is_refused(name: str) -> None:
     call, match = BAD_CALLS[name]
     with pytest.raises(KernelInputError, match=match):
         call()
+
+
+def test_many_frames_cost_the_mean_no_more_than_one() -> None:
+    rng = np.random.default_rng(11)
+    values = 1e9 + rng.normal(size=(20_000, 1))
+    moments = RunningMoments.empty(1)
+    for frame in np.split(values, 10_000):
+        moments = moments.add(frame, backend="numpy")
+    exact = fsum(values[:, 0].tolist()) / len(values)
+    assert abs(moments.mean[0] - exact) <= 2 * np.spacing(1e9)
