@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 
 from cudaq_target.coupler import shot_handlers
 from cudaq_target.coupler.frame import Status, function_id, read_response, request_frame
+from cudaq_target.coupler.handlers import handler, stateful_handler
 from cudaq_target.coupler.payload import shot_batch
 from cudaq_target.coupler.shm import Dispatcher
 from cudaq_target.kernels import persistent_functions
-from cudaq_target.kernels.observables import ising_energies
+from cudaq_target.kernels.cpu.estimation import posterior_update_
+from cudaq_target.kernels.cpu.lookup import hash_table, look_up_
+from cudaq_target.kernels.cpu.observables import pair_counts_, weigh_
+from cudaq_target.kernels.decoders.lookup import LookupDecoder, build_table
+from cudaq_target.kernels.estimation import posterior_update
+from cudaq_target.kernels.observables import ising_energies, mis_costs
 from cudaq_target.kernels.packed import word_count
 from cudaq_target.kernels.statistics import occupation
 from tests.kernels.backends import pack, random_shots
@@ -168,3 +174,54 @@ def test_names_are_taken_once() -> None:
     with pytest.raises(ValueError, match="compiled"):
         shot_handlers.occupation().add_to(dispatcher, "compiled")
     assert function_id("occupation") == 0x9CBD40FA
+
+
+def test_costs_corrections_and_posteriors_come_without_python() -> None:
+    """The allocation-free cores of three more families, called from compiled handlers."""
+    rng = np.random.default_rng(17)
+    n_qubits, n_shots = 7, 700
+    edges = np.stack([np.arange(6), np.arange(1, 7)], axis=1)
+    table = build_table(np.eye(7, dtype=np.uint8), rng.integers(0, 2, (3, 7)), max_errors=2)
+    keys, corrections, slots = table.keys, table.corrections, hash_table(table.keys)
+    likely = rng.uniform(0.01, 0.99, 1024)
+
+    @handler
+    def mis(arguments: np.ndarray, result: np.ndarray) -> int:
+        rows = arguments.view(np.uint64).reshape(-1, 1)
+        costs = result[: 16 * len(rows)].view(np.int64).reshape(2, len(rows))
+        planes, tile = np.empty((7, 8), np.uint64), np.empty(512, np.uint64)
+        weigh_(rows, costs[0])
+        pair_counts_(rows, edges, costs[1], planes, tile)
+        return 16 * len(rows)
+
+    @handler
+    def decode(arguments: np.ndarray, result: np.ndarray) -> int:
+        rows = arguments.view(np.uint64).reshape(-1, 1)
+        look_up_(
+            keys, corrections, slots, rows, result[: 8 * len(rows)].view(np.uint64).reshape(-1, 1)
+        )
+        return 8 * len(rows)
+
+    def learn(arguments: np.ndarray, result: np.ndarray, state: np.ndarray) -> int:
+        counts, weights = arguments.view(np.int64), state.view(np.float64)
+        posterior_update_(weights, likely, counts[0], counts[1])
+        result[: 8 * 1024].view(np.float64)[:] = weights
+        return 8 * 1024
+
+    dispatcher = Dispatcher()
+    mis.add_to(dispatcher, "mis")
+    decode.add_to(dispatcher, "decode")
+    prior = np.full(1024, -np.log(1024.0))
+    stateful_handler(learn, prior.nbytes).add_to(
+        dispatcher, "learn", state=prior.copy().view(np.uint8)
+    )
+    shots = random_shots(rng, n_shots, n_qubits)
+    _, result = call(dispatcher, "mis", shots.tobytes())
+    expected = mis_costs(shots, n_qubits, edges, backend="numpy")
+    assert np.array_equal(np.frombuffer(result, "<i8").reshape(2, -1), np.stack(expected))
+    _, result = call(dispatcher, "decode", shots.tobytes())
+    decoder = LookupDecoder(table, backend="numpy")
+    assert np.array_equal(np.frombuffer(result, "<u8")[:, None], decoder.decode(shots))
+    _, result = call(dispatcher, "learn", np.array([30, 100], "<i8").tobytes())
+    posterior = posterior_update(prior, likely, 30, 100, backend="numpy")
+    assert np.frombuffer(result, "<f8") == pytest.approx(posterior, abs=1e-9)
