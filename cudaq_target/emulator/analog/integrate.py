@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
 
@@ -249,9 +249,20 @@ def _verified(run: _Run[Measured], tolerance: float) -> RydbergResult[Measured]:
 
 def distance(a: State, b: State) -> float:
     """Return the 2-norm of a - b, up to a global phase."""
-    overlap = complex(np.vdot(a, b))
+    overlap = complex(dot(a.conj(), b))
     phase = overlap / abs(overlap) if overlap else 1.0
-    return float(np.linalg.norm((a * phase).astype(b.dtype, copy=False) - b))
+    difference = (a * phase).astype(b.dtype, copy=False) - b
+    return math.sqrt(norm_squared(difference))
+
+
+def norm_squared(state: State) -> float:
+    """Return the squared 2-norm."""
+    return float(dot(state.real, state.real) + dot(state.imag, state.imag))
+
+
+def dot(a: NDArray[Any], b: NDArray[Any]) -> Any:  # noqa: ANN401 - a number of their type
+    """Sum the products without BLAS, whose threads would stay awake beside those of the kernels."""
+    return np.einsum("i,i->", a, b, dtype=np.result_type(a.dtype, np.float64))
 
 
 class Evolution:
@@ -334,7 +345,7 @@ class Evolution:
 
     def norm_squared(self) -> float:
         """Return the squared norm; below 1 where r decays."""
-        return float(np.vdot(self._real, self._real) + np.vdot(self._imag, self._imag))
+        return float(dot(self._real, self._real) + dot(self._imag, self._imag))
 
     def advance(self, end_ns: float, pace: Pace) -> None:
         """Evolve up to a moment, in steps that end at kinks."""

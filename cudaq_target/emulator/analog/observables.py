@@ -50,7 +50,9 @@ def correlations(state: State, *, threads: int | None = None) -> Reals:
     [[1.0, 0.64], [0.64, 0.64]]
     """
     table, high, low = _table(state, threads)
-    mixed = high.T @ (table @ low)
+    rows = max(1, statevector.SERIAL_PRODUCT // low.size)
+    pieces = [table[start : start + rows] @ low for start in range(0, len(table), rows)]
+    mixed = high.T @ np.concatenate(pieces)
     among_high = high.T @ (table.sum(axis=1)[:, None] * high)
     among_low = low.T @ (table.sum(axis=0)[:, None] * low)
     return np.block([[among_high, mixed], [mixed.T, among_low]])
@@ -79,7 +81,7 @@ def pauli_sum(
     """
     n_atoms = state.size.bit_length() - 1
     weights: Reals | None = None
-    norm = float(np.vdot(state, state).real)
+    norm = float(statevector.probabilities(state, threads=threads).sum())
     total = 0.0
     for coefficient, word in terms:
         if len(word) != n_atoms or not set(word) <= set("IXYZ"):

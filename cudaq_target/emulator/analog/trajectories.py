@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cudaq_target.emulator.analog import noise as nz
-from cudaq_target.emulator.analog.integrate import BM4, Evolution, Pace, evolve_rydberg
+from cudaq_target.emulator.analog.integrate import (
+    BM4,
+    Evolution,
+    Pace,
+    evolve_rydberg,
+    norm_squared,
+)
 from cudaq_target.emulator.analog.observables import occupations
 from cudaq_target.emulator.analog.shots import flip_packed, sample_packed
 
@@ -173,7 +179,7 @@ def average_noisy(
 
         def keep(state: State, present: NDArray[np.int64] = run.drawn.present) -> None:
             whole = _with_missing(state, present, problem.n_atoms)
-            states.append(np.asarray(measure(whole / np.linalg.norm(whole))))  # noqa: B023
+            states.append(np.asarray(measure(whole / np.sqrt(norm_squared(whole)))))  # noqa: B023
 
         if len(run.drawn.present):
             executed = nz.disturb(problem, placement, noise, run.drawn)
@@ -191,7 +197,7 @@ def _ends(
 ) -> Iterator[tuple[NDArray[np.int64], State]]:
     """Evolve runs that are alike up to their jumps; positions of shots, and the state of these."""
     quiet = _evolve_quietly(problem, runs[0].kicks, step_ns, threads)
-    left = float(np.vdot(quiet, quiet).real)
+    left = norm_squared(quiet)
     survivors = [run.shots for run in runs if run.threshold < left]
     if survivors:
         yield np.concatenate(survivors), quiet
