@@ -26,8 +26,9 @@ class RunningMoments:
     of one row are B. P. Welford's (Technometrics 4, 419 (1962)). No value is kept, and no sum of
     squares cancels: for values with mean m and standard deviation s the relative error of the
     variance grows like ε |m| / s and not like ε (m / s)², with ε = 2^-53. What rounding takes from
-    the mean is kept beside it and added to the next step (O. Møller, BIT 5, 37 (1965)), so that the error of the mean stays some ε |m| over any number of frames. Back ends
-    agree to these errors, not bit for bit.
+    the mean is kept beside it and added to the next step (O. Møller, BIT 5, 37 (1965)), so that the
+    error of the mean stays some ε |m| over any number of frames. Back ends agree to these errors,
+    not bit for bit.
 
     Attributes:
         n: Rows seen.
