@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint64]
     Numbers = NDArray[np.int64]
 
-# Of tile.cuh: words of shared memory per word of a row, as rows and as planes.
-_TILE_SHOTS = 512
-_ROW_PITCH, _PLANE_WORDS = 516, 64 * 9
+# Of decoding.cu: half-words of shared memory per half-word of a row: as planes, and as sums.
+_TILE_SHOTS = 1024
+_PLANE_HALVES, _SUM_HALVES = 32 * 32 + 4, 32 * 32
 _MOST_SHARED_BYTES = 96 << 10  # which every device since compute capability 8.0 has
 
 
@@ -83,8 +83,8 @@ def parity_rows(shots: Words, n_bits: int, masks: Words) -> Words:
 def _parity_rows(shots: Words, n_bits: int, checks: CheckLists) -> Words:
     n_shots, n_words = shots.shape
     n_out = word_count(checks.n_checks)
-    n_row_words = _ROW_PITCH * max(n_words, n_out)
-    shared_bytes = 8 * (n_row_words + _PLANE_WORDS * (n_words + n_out))
+    n_halves = max(2 * n_words * _PLANE_HALVES, 32 * (32 * 2 * n_out + 1))
+    shared_bytes = 4 * (n_halves + 2 * n_out * _SUM_HALVES)
     if shared_bytes > _MOST_SHARED_BYTES:
         planes = transpose_bits(shots, n_bits)
         return planes_to_shots(_parity_planes(planes, checks), n_shots)

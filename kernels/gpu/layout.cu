@@ -1,6 +1,9 @@
 // Layout of packed shots: bytes, rows, planes. `kernels/reference/layout.py` defines the results.
 #include "tile.cuh"
 
+// A square per thread of a block, and the gaps between the squares of two columns at most 8 columns.
+constexpr u32 kPlaneHalves = 256 * kWarp + 8 * 16;
+
 // shots u64[n_shots, n_words] -> u8[n_shots, n_bits]; a thread expands eight bits.
 CQT_KERNEL(256, 4) unpack_bits(const u64* shots, i64 n_shots, i64 n_words, i64 n_bits, u8* bits) {
     const i64 n_octets = (n_bits + 7) / 8;
@@ -33,56 +36,64 @@ CQT_KERNEL(256, 4) pack_bits(const u8* bits, i64 n_shots, i64 n_words, i64 n_bit
     }
 }
 
-// shots u64[n_shots, n_words] -> planes u64[n_bits, n_groups], n_groups = ceil(n_shots / 64).
+// shots u64[n_shots, n_words] -> planes u64[n_bits, n_words_out], n_words_out = ceil(n_shots / 64).
 CQT_KERNEL(256, 4) transpose_bits(const u64* shots, i64 n_shots, i64 n_words, i64 n_bits, u64* planes) {
-    __shared__ u64 rows[kTileWords * kRowPitch];
-    __shared__ u64 turned[kTileWords * 64 * kPlanePitch];
-    const i64 n_groups = (n_shots + 63) / 64;
-    const i64 n_tiles =
-        (n_shots + kTileShots - 1) / kTileShots * ((n_words + kTileWords - 1) / kTileWords);
-    for (i64 index = blockIdx.x; index < n_tiles; index += gridDim.x) {
-        const Tile tile = tile_at(index, n_words);
-        read_rows(shots, n_shots, n_words, tile, rows);
+    __shared__ u64 words[kPlaneHalves / 2];  // for loads of pairs
+    u32* memory = reinterpret_cast<u32*>(words);
+    const u32 n_groups = groups_of(n_words), gap = gap_of(n_groups), log = pair_bits(n_groups);
+    const i64 n_words_out = (n_shots + 63) / 64;
+    const i64 n_pieces = (n_shots + n_groups * kWarp - 1) / (n_groups * kWarp) *
+                         ((n_words + kPieceWords - 1) / kPieceWords);
+    for (i64 index = blockIdx.x; index < n_pieces; index += gridDim.x) {
+        const Piece piece = piece_at(index, n_words, n_groups);
+        read_planes_of(shots, n_shots, n_words, piece, n_groups, gap, memory);
         __syncthreads();
-        turn<true>(rows, turned, tile.n_words);
-        __syncthreads();
-        const i64 first_group = tile.first_shot / 64, first_bit = tile.first_word * 64;
-        for (i64 i = threadIdx.x; i < tile.n_words * 64 * kTileGroups; i += blockDim.x) {
-            const i64 bit = first_bit + i / kTileGroups, group = first_group + i % kTileGroups;
-            if (bit < n_bits && group < n_groups) {
-                __stcs(planes + bit * n_groups + group,
-                       turned[i / kTileGroups * kPlanePitch + i % kTileGroups]);
+        const i64 first_bit = piece.first_word * 64, first_word = piece.first_shot / 64;
+        for (u32 i = threadIdx.x; i < (piece.n_halves * kWarp) << log; i += blockDim.x) {
+            const u32 plane = i >> log, pair = i - (plane << log);
+            const i64 bit = first_bit + plane, word = first_word + pair;
+            if (bit < n_bits && word < n_words_out) {
+                __stcs(planes + bit * n_words_out + word,
+                       *reinterpret_cast<const u64*>(memory + place_of(plane, n_groups, gap) + 2 * pair));
             }
         }
-        // The next tile writes `rows`, which nobody reads any more; `turned` waits for its barrier.
+        __syncthreads();
     }
 }
 
 // planes u64[n_bits, ceil(n_shots / 64)] -> shots u64[n_shots, n_words].
 CQT_KERNEL(256, 4) planes_to_shots(const u64* planes, i64 n_shots, i64 n_words, i64 n_bits, u64* shots) {
-    __shared__ u64 rows[kTileWords * kRowPitch];
-    __shared__ u64 turned[kTileWords * 64 * kPlanePitch];
-    const i64 n_groups = (n_shots + 63) / 64;
-    const i64 n_tiles =
-        (n_shots + kTileShots - 1) / kTileShots * ((n_words + kTileWords - 1) / kTileWords);
-    for (i64 index = blockIdx.x; index < n_tiles; index += gridDim.x) {
-        const Tile tile = tile_at(index, n_words);
-        const i64 first_group = tile.first_shot / 64, first_bit = tile.first_word * 64;
-        for (i64 i = threadIdx.x; i < tile.n_words * 64 * kTileGroups; i += blockDim.x) {
-            const i64 bit = first_bit + i / kTileGroups, group = first_group + i % kTileGroups;
-            turned[i / kTileGroups * kPlanePitch + i % kTileGroups] =
-                bit < n_bits && group < n_groups ? __ldcs(planes + bit * n_groups + group) : 0;
+    __shared__ u64 words[kPlaneHalves / 2];  // for loads of pairs
+    u32* memory = reinterpret_cast<u32*>(words);
+    const u32 n_groups = groups_of(n_words), gap = gap_of(n_groups), log = pair_bits(n_groups);
+    const i64 n_words_in = (n_shots + 63) / 64;
+    const i64 n_pieces = (n_shots + n_groups * kWarp - 1) / (n_groups * kWarp) *
+                         ((n_words + kPieceWords - 1) / kPieceWords);
+    for (i64 index = blockIdx.x; index < n_pieces; index += gridDim.x) {
+        const Piece piece = piece_at(index, n_words, n_groups);
+        const i64 first_bit = piece.first_word * 64, first_word = piece.first_shot / 64;
+        for (u32 i = threadIdx.x; i < (piece.n_halves * kWarp) << log; i += blockDim.x) {
+            const u32 plane = i >> log, pair = i - (plane << log);
+            const i64 bit = first_bit + plane, word = first_word + pair;
+            *reinterpret_cast<u64*>(memory + place_of(plane, n_groups, gap) + 2 * pair) =
+                bit < n_bits && word < n_words_in ? __ldcs(planes + bit * n_words_in + word) : 0;
         }
         __syncthreads();
-        turn<false>(rows, turned, tile.n_words);
-        __syncthreads();
-        for (i64 i = threadIdx.x; i < kTileShots * tile.n_words; i += blockDim.x) {
-            const i64 shot = i / tile.n_words, word = i - shot * tile.n_words;
-            const i64 row = tile.first_shot + shot;
-            if (row < n_shots) {
-                __stcs(shots + row * n_words + tile.first_word + word, rows[word * kRowPitch + shot]);
+        for (u32 i = threadIdx.x; i < piece.n_halves * n_groups; i += blockDim.x) {
+            const u32 group = group_of(i, piece.n_halves), half = i - group * piece.n_halves;
+            const u32* from = memory + place_of(half * kWarp, n_groups, gap) + group;
+            u32 square[kWarp];
+#pragma unroll
+            for (u32 bit = 0; bit < kWarp; ++bit) square[bit] = from[bit * n_groups];
+            transpose_square(square);
+            const i64 first = piece.first_shot + group * kWarp;
+            u32* to = reinterpret_cast<u32*>(shots) + first * 2 * n_words + 2 * piece.first_word + half;
+#pragma unroll
+            for (int row = 0; row < 32; ++row) {
+                if (first + row < n_shots) to[row * 2 * n_words] = square[row];
             }
         }
+        __syncthreads();
     }
 }
 

@@ -62,8 +62,8 @@ def planes_to_shots(planes: Words, n_shots: int) -> Words:
 
 
 def _tile_threads(n_words: int) -> int:
-    """Threads for so many words of output: a block of 256 makes a tile of 2048."""
-    return -(-n_words // 8)
+    """Threads for so many words of output: a block of 256 makes a piece of 4096."""
+    return -(-n_words // 16)
 
 
 @device.lands_at_home

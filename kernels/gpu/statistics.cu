@@ -147,42 +147,80 @@ CQT_KERNEL(256, 2) pair_correlations(const u64* planes, i64 n_bits, i64 n_groups
     }
 }
 
-CQT_DEVICE u64 hash_row(const u64* row, i64 n_words) {
-    u64 hash = 0x9E3779B97F4A7C15ull;
-    for (i64 word = 0; word < n_words; ++word) hash = mix(hash ^ row[word]) + 0x9E3779B97F4A7C15ull;
-    return hash;
-}
+// Words of a row that a thread holds; longer rows are read again.
+constexpr int kHeld = 4;
 
-CQT_DEVICE bool is_same_row(const u64* a, const u64* b, i64 n_words) {
-    for (i64 word = 0; word < n_words; ++word) {
-        if (a[word] != b[word]) return false;
+struct Row {
+    const u64* words;
+    u64 held[kHeld];
+};
+
+CQT_DEVICE Row row_at(const u64* words, i64 n_words) {
+    Row row{words, {}};
+    if (n_words == kHeld && reinterpret_cast<u64>(words) % sizeof(ulonglong2) == 0) {
+        const ulonglong2 a = __ldg(reinterpret_cast<const ulonglong2*>(words));
+        const ulonglong2 b = __ldg(reinterpret_cast<const ulonglong2*>(words) + 1);
+        row.held[0] = a.x, row.held[1] = a.y, row.held[2] = b.x, row.held[3] = b.y;
+        return row;
     }
-    return true;
+#pragma unroll
+    for (int k = 0; k < kHeld; ++k) row.held[k] = k < n_words ? __ldg(words + k) : 0;
+    return row;
 }
 
-// Place of a row in an open table of row numbers plus one (0 is free); -1 after `n_tries` places.
-// Rows themselves are compared, in the input, which nobody writes: no key is ever half written.
-CQT_DEVICE i64 find_place(const u64* shots, i64 n_words, i64 shot, u64 hash, u64* firsts, u64 mask, i64 n_tries) {
-    const u64* row = shots + shot * n_words;
+// The upper half goes to the lower one before every product, which carries upwards alone.
+CQT_DEVICE u64 hash_step(u64 hash, u64 word) {
+    return (hash ^ hash >> 32 ^ word) * 0x9E3779B97F4A7C15ull;
+}
+
+CQT_DEVICE u64 hash_of(const Row& row, i64 n_words) {
+    u64 hash = 0x9E3779B97F4A7C15ull;
+#pragma unroll
+    for (int k = 0; k < kHeld; ++k) {
+        if (k < n_words) hash = hash_step(hash, row.held[k]);
+    }
+    for (i64 k = kHeld; k < n_words; ++k) hash = hash_step(hash, row.words[k]);
+    return mix(hash);
+}
+
+CQT_DEVICE bool is_same_row(const Row& row, const u64* words, i64 n_words) {
+    const Row other = row_at(words, n_words);
+    u64 difference = 0;
+#pragma unroll
+    for (int k = 0; k < kHeld; ++k) difference |= row.held[k] ^ other.held[k];
+    for (i64 k = kHeld; k < n_words && difference == 0; ++k) difference = row.words[k] ^ words[k];
+    return difference == 0;
+}
+
+// A place of an open table: 0 while free, then 24 bits of the hash over the row's number plus one.
+// Rows are compared in the input, which nobody writes: no key is ever half written. The bits of the
+// hash spare the comparison with nearly all other rows, each a trip to memory.
+constexpr u32 kNumberBits = 40;
+constexpr u64 kNumberMask = (1ull << kNumberBits) - 1;
+
+CQT_DEVICE i64 find_place(const u64* shots, i64 n_words, i64 shot, const Row& row, u64 hash, u64* table, u64 first, u64 n_places, i64 n_tries) {
+    const u64 mine = (hash & ~kNumberMask) | static_cast<u64>(shot + 1);
+    u64 place = first;
     for (i64 i = 0; i < n_tries; ++i) {
-        const u64 place = (hash + i) & mask;
-        u64 first = *reinterpret_cast<volatile u64*>(firsts + place);
-        if (first == 0) first = atomicCAS(firsts + place, 0ull, static_cast<u64>(shot + 1));
-        if (first == 0 || first == static_cast<u64>(shot + 1) ||
-            is_same_row(shots + (first - 1) * n_words, row, n_words)) {
+        u64 found = *reinterpret_cast<volatile u64*>(table + place);
+        if (found == 0) found = atomicCAS(table + place, 0ull, mine);
+        if (found == 0 || found == mine) return static_cast<i64>(place);
+        if ((found ^ mine) >> kNumberBits == 0 &&
+            is_same_row(row, shots + static_cast<i64>((found & kNumberMask) - 1) * n_words, n_words)) {
             return static_cast<i64>(place);
         }
+        place = place + 1 == n_places ? 0 : place + 1;
     }
     return -1;
 }
 
-constexpr u32 kNearPlaces = 1024;
-constexpr i64 kNearTries = 4;
+constexpr u32 kNearPlaces = 6144;
+constexpr i64 kNearTries = 8;
 constexpr i64 kFarTries = 256;
 
 // Adds a count to the table of all blocks; raises `is_full` where it has no place.
-CQT_DEVICE void count_far(const u64* shots, i64 n_words, i64 shot, u64 hash, u64 count, u64* firsts, i64* counts, u64 mask, u32* is_full) {
-    const i64 place = find_place(shots, n_words, shot, hash, firsts, mask, kFarTries);
+CQT_DEVICE void count_far(const u64* shots, i64 n_words, i64 shot, const Row& row, u64 hash, u64 count, u64* table, i64* counts, u64 mask, u32* is_full) {
+    const i64 place = find_place(shots, n_words, shot, row, hash, table, hash & mask, mask + 1, kFarTries);
     if (place < 0) {
         atomicOr(is_full, 1u);
     } else {
@@ -190,44 +228,60 @@ CQT_DEVICE void count_far(const u64* shots, i64 n_words, i64 shot, u64 hash, u64
     }
 }
 
-// Histogram of rows of any width: firsts u64[mask + 1] and counts i64[mask + 1], zero before.
+// Histogram of rows of any width: table u64[mask + 1] and counts i64[mask + 1], zero before.
 //
-// Each block counts the rows that it meets often in a small table of its own; without it, the
-// few strings that most shots show would be added to a few addresses by every thread at once.
-CQT_KERNEL(256, 4) histogram(const u64* shots, i64 n_shots, i64 n_words, i64 mask, u64* firsts, i64* counts, u32* is_full) {
-    __shared__ u64 near_firsts[kNearPlaces];
-    __shared__ u32 near_counts[kNearPlaces];
+// Each block counts the first some thousand different rows that it meets in a table of its own;
+// without it, the strings that most shots show would be added to a few addresses by every thread.
+CQT_KERNEL(256, 3) histogram(const u64* shots, i64 n_shots, i64 n_words, i64 mask, u64* table, i64* counts, u32* is_full) {
+    CQT_DYNAMIC_SHARED(u64, near_table);
+    u32* near_counts = reinterpret_cast<u32*>(near_table + kNearPlaces);
     for (u32 i = threadIdx.x; i < kNearPlaces; i += blockDim.x) {
-        near_firsts[i] = 0;
+        near_table[i] = 0;
         near_counts[i] = 0;
     }
     __syncthreads();
-    // Whole warps stay together for the vote; a step behind the end takes part without counting.
-    const i64 n_steps = quotient(n_shots + thread_count() - 1, thread_count());
-    for (i64 step = 0; step < n_steps; ++step) {
-        const i64 shot = thread_index() + step * thread_count();
-        const bool is_shot = shot < n_shots;
-        u64 hash = 0;
-        i64 place = -1;
-        if (is_shot) {
-            hash = hash_row(shots + shot * n_words, n_words);
-            place = find_place(shots, n_words, shot, hash >> 32, near_firsts, kNearPlaces - 1, kNearTries);
-        }
-        int is_one_place = 0;
-        __match_all_sync(kAllLanes, static_cast<u32>(is_shot ? place : -1), &is_one_place);
-        if (is_one_place && is_shot && place >= 0) {
-            if (lane_id() == 0) atomicAdd(near_counts + place, kWarp);
-        } else if (place >= 0) {
+    i64 shot = thread_index();
+    Row next = row_at(shots + smaller(shot, n_shots - 1) * n_words, n_words);
+    for (; shot < n_shots; shot += thread_count()) {
+        const Row row = next;
+        next = row_at(shots + smaller(shot + thread_count(), n_shots - 1) * n_words, n_words);
+        const u64 hash = hash_of(row, n_words);
+        const u64 first = (hash & 0xFFFFFFFFu) * kNearPlaces >> 32;
+        const i64 place = find_place(shots, n_words, shot, row, hash, near_table, first, kNearPlaces, kNearTries);
+        if (place >= 0) {
             atomicAdd(near_counts + place, 1u);
-        } else if (is_shot) {
-            count_far(shots, n_words, shot, hash, 1, firsts, counts, static_cast<u64>(mask), is_full);
+        } else {
+            count_far(shots, n_words, shot, row, hash, 1, table, counts, static_cast<u64>(mask), is_full);
         }
     }
     __syncthreads();
     for (u32 i = threadIdx.x; i < kNearPlaces; i += blockDim.x) {
         if (near_counts[i] == 0) continue;
-        const i64 shot = static_cast<i64>(near_firsts[i]) - 1;
-        const u64 hash = hash_row(shots + shot * n_words, n_words);
-        count_far(shots, n_words, shot, hash, near_counts[i], firsts, counts, static_cast<u64>(mask), is_full);
+        const i64 shot = static_cast<i64>(near_table[i] & kNumberMask) - 1;
+        const Row row = row_at(shots + shot * n_words, n_words);
+        count_far(shots, n_words, shot, row, hash_of(row, n_words), near_counts[i], table, counts, static_cast<u64>(mask), is_full);
+    }
+}
+
+// Histogram of rows of few bits, added to counts i64[2^n_bits]: the row is its own place.
+CQT_KERNEL(256, 4) histogram_direct(const u64* shots, i64 n_shots, i64 n_bits, i64* counts) {
+    CQT_DYNAMIC_SHARED(u32, near_counts);
+    const u32 n_places = 1u << n_bits;
+    for (u32 i = threadIdx.x; i < n_places; i += blockDim.x) near_counts[i] = 0;
+    __syncthreads();
+    i64 shot = thread_index();
+    for (; shot + 7 * thread_count() < n_shots; shot += 8 * thread_count()) {
+        u32 places[8];
+#pragma unroll
+        for (int k = 0; k < 8; ++k) places[k] = static_cast<u32>(__ldcs(shots + shot + k * thread_count()));
+#pragma unroll
+        for (int k = 0; k < 8; ++k) atomicAdd(near_counts + (places[k] & (n_places - 1)), 1u);
+    }
+    for (; shot < n_shots; shot += thread_count()) {
+        atomicAdd(near_counts + (static_cast<u32>(shots[shot]) & (n_places - 1)), 1u);
+    }
+    __syncthreads();
+    for (u32 i = threadIdx.x; i < n_places; i += blockDim.x) {
+        if (near_counts[i] != 0) add_to(counts + i, near_counts[i]);
     }
 }

@@ -22,6 +22,10 @@ _MOST_SHARED_WORDS = 128
 _PAIR_TILE = 64
 _STRETCH = 32
 
+_DIRECT_BITS = 13  # 32 KiB of counters per block
+_NEAR_PLACES = 6144
+_NUMBER_MASK = (1 << 40) - 1
+
 _FIRST_PLACES = 1 << 20
 """Table of `histogram` that is tried first: 16 MiB, which stays in the L2 cache."""
 
@@ -61,6 +65,8 @@ def pair_correlations(shots: Words, n_bits: int) -> Counts:
 @device.lands_at_home
 def histogram(shots: Words, n_bits: int) -> tuple[Words, Counts]:
     """Return the distinct shots, ascending as numbers, and how often each occurs."""
+    if n_bits <= _DIRECT_BITS:
+        return _count_small(shots, n_bits)
     n_shots = len(shots)
     most = 2 * min(n_shots, 1 << min(n_bits, 62))
     n_places = min(_FIRST_PLACES, 1 << (most - 1).bit_length())
@@ -72,19 +78,32 @@ def histogram(shots: Words, n_bits: int) -> tuple[Words, Counts]:
     return unique.take(order, axis=0), counts.take(order)
 
 
+def _count_small(shots: Words, n_bits: int) -> tuple[Words, Counts]:
+    xp = device.arrays()
+    all_counts = xp.zeros(1 << n_bits, dtype=np.int64)
+    n_blocks = device.blocks_for(-(-len(shots) // 8))
+    arguments = (shots, len(shots), n_bits, all_counts)
+    shared_bytes = 4 << n_bits
+    device.launch("statistics", "histogram_direct", n_blocks, arguments, shared_bytes=shared_bytes)
+    seen = xp.flatnonzero(all_counts)
+    return seen.astype(np.uint64)[:, None], all_counts.take(seen)
+
+
 def _count_rows(shots: Words, n_places: int) -> tuple[NDArray[np.int64], Counts] | None:
     """First row and number of every distinct one; None where the table was too small."""
     xp = device.arrays()
     n_shots, n_words = shots.shape
-    firsts, counts = xp.zeros(n_places, dtype=np.uint64), xp.zeros(n_places, dtype=np.int64)
+    places, counts = xp.zeros(n_places, dtype=np.uint64), xp.zeros(n_places, dtype=np.int64)
     is_full = xp.zeros(1, dtype=np.uint32)
-    n_blocks = device.blocks_for(-(-n_shots // 8))
-    arguments = (shots, n_shots, n_words, n_places - 1, firsts, counts, is_full)
-    device.launch("statistics", "histogram", n_blocks, arguments)
+    n_blocks = device.blocks_for(-(-n_shots // 8), per_multiprocessor=3)
+    arguments = (shots, n_shots, n_words, n_places - 1, places, counts, is_full)
+    shared_bytes = _NEAR_PLACES * (8 + 4)
+    device.launch("statistics", "histogram", n_blocks, arguments, shared_bytes=shared_bytes)
     if int(is_full[0]):
         return None
-    taken = xp.flatnonzero(firsts)
-    return firsts.take(taken).astype(np.int64) - 1, counts.take(taken)
+    taken = xp.flatnonzero(places)
+    firsts = (places.take(taken) & np.uint64(_NUMBER_MASK)).astype(np.int64) - 1
+    return firsts, counts.take(taken)
 
 
 @device.lands_at_home
