@@ -4,15 +4,15 @@ A state is a flat complex array over a mixed radix: site k of a register has `di
 site 0 is the most significant digit of the index (for qubits: the leftmost character of a bit
 string). The back ends give the same answers: `numpy` is the specification, `cpu` the compiled
 version (Numba). `None` chooses `cpu` where Numba can compile, and `numpy` for states so small that
-starting a compiled kernel costs more than it saves. `apply_block`, `apply_diagonal` and
-`rotate_qubits` take states on a GPU, too, and `gpu` for them by name; a state on the host then
-comes and goes, which only tests want. Sums are added in other orders and with fused operations:
-amplitudes differ by at most a few n_levels · 2^-24 (complex64) or 2^-53 of the norm per operator.
+starting a compiled kernel costs more than it saves. A state on a GPU is worked on there, and new
+states stay there; what is measured (populations, samples, expectation values) comes to the host.
+`gpu` by name takes states on the host, too, which then come and go: only tests want that. Sums are
+added in other orders and with fused operations: amplitudes differ by at most a few
+n_levels · 2^-24 (complex64) or 2^-53 of the norm per operator.
 """
 
 from __future__ import annotations
 
-import itertools
 from math import prod
 from typing import TYPE_CHECKING, cast
 
@@ -25,9 +25,11 @@ from cudaq_target.kernels.statevector_backend import (
     count_tasks,
     numba_compiles,
 )
+from cudaq_target.kernels.statevector_layout import block_layout, pattern_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -71,9 +73,9 @@ def apply_block(
     """
     in_dims = [dims[site] for site in sites]
     out_dims = in_dims if out_dims is None else list(out_dims)
-    if backend == "gpu" or (type(state) is not np.ndarray and is_on_device(state)):
+    if _is_for_gpu(state, backend):
         segments, offsets, new_offsets = block_layout(dims, sites, out_dims)
-        kernels = implementation("statevector", backend or "auto", state)
+        kernels = _gpu(state, backend)
         return cast("State", kernels.apply_block(state, matrix, segments, offsets, new_offsets))
     if choose_backend(backend, state.size) == "cpu":
         return _apply_compiled(state, dims, sites, in_dims, out_dims, matrix, threads)
@@ -82,6 +84,15 @@ def apply_block(
         return result
     state[:] = result
     return state
+
+
+def _is_for_gpu(state: State, backend: Backend | None) -> bool:
+    return backend == "gpu" or (type(state) is not np.ndarray and is_on_device(state))
+
+
+def _gpu(state: State, backend: Backend | None) -> ModuleType:
+    """Import the kernels of the GPU; refuses other back ends for states on the device."""
+    return implementation("statevector", backend or "auto", state)
 
 
 def _apply_reference(
@@ -149,47 +160,6 @@ def _apply_compiled(
     return out
 
 
-def block_layout(
-    dims: Sequence[int], sites: Sequence[int], out_dims: Sequence[int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Say where a block finds its amplitudes, and where it puts them.
-
-    Args:
-        dims: Levels of every site before the operator.
-        sites: The sites it acts on.
-        out_dims: Levels of `sites` afterwards.
-
-    Returns:
-        Runs of untouched sites as (settings, stride before, stride after), shape (n_sites + 1, 3),
-        the last one contiguous; and the index offset of every joint level of `sites`, before and
-        after.
-    """
-    new_dims = list(dims)
-    for site, dim in zip(sites, out_dims, strict=True):
-        new_dims[site] = dim
-    bounds = [-1, *sorted(sites), len(dims)]
-    runs = [
-        (
-            prod(dims[lo + 1 : hi]),
-            prod(dims[hi:]) if hi < len(dims) else 1,
-            prod(new_dims[hi:]) if hi < len(dims) else 1,
-        )
-        for lo, hi in itertools.pairwise(bounds)
-    ]
-    in_offsets = _offsets(dims, sites)
-    out_offsets = in_offsets if new_dims == list(dims) else _offsets(new_dims, sites)
-    return np.array(runs, dtype=np.int64), in_offsets, out_offsets
-
-
-def _offsets(dims: Sequence[int], sites: Sequence[int]) -> NDArray[np.int64]:
-    """Index offset of every joint level of `sites`."""
-    offsets = np.zeros(1, dtype=np.int64)
-    for site in sites:
-        digits = np.arange(dims[site], dtype=np.int64) * prod(dims[site + 1 :])
-        offsets = (offsets[:, None] + digits).reshape(-1)
-    return offsets
-
-
 def apply_diagonal(
     state: NDArray[np.complexfloating],
     dims: Sequence[int],
@@ -212,10 +182,10 @@ def apply_diagonal(
     Returns:
         `state`, overwritten.
     """
-    if backend == "gpu" or (type(state) is not np.ndarray and is_on_device(state)):
+    if _is_for_gpu(state, backend):
         strides = np.array([prod(dims[s + 1 :]) for s in sites], dtype=np.int64)
         radix = np.array([dims[s] for s in sites], dtype=np.int64)
-        kernels = implementation("statevector", backend or "auto", state)
+        kernels = _gpu(state, backend)
         return cast("State", kernels.apply_diagonal(state, diagonal, strides, radix))
     if choose_backend(backend, state.size) == "cpu":
         strides = np.array([prod(dims[s + 1 :]) for s in sites], dtype=np.int64)
@@ -267,12 +237,17 @@ def apply_conditional(
     """
     out_dim = matrices.shape[1]
     new_dims = [*dims[:site], out_dim, *dims[site + 1 :]]
-    out = np.empty(prod(new_dims), dtype=state.dtype)
     stride = prod(dims[site + 1 :])
     marked = dict(controls)
     weight = {control: 1 << k for k, (control, _) in enumerate(reversed(controls))}
-    left = _pattern_of(dims, range(site), marked, weight)
-    right = _pattern_of(dims, range(site + 1, len(dims)), marked, weight)
+    left = pattern_of(dims, range(site), marked, weight)
+    right = pattern_of(dims, range(site + 1, len(dims)), marked, weight)
+    if _is_for_gpu(state, backend):
+        new = _gpu(state, backend).apply_conditional(
+            state, prod(new_dims), stride, matrices, (left, right)
+        )
+        return cast("State", new)
+    out = np.empty(prod(new_dims), dtype=state.dtype)
     if backend is None and state.size >= CONDITIONAL_COMPILED_FROM_SIZE and numba_compiles():
         backend = "cpu"
     if choose_backend(backend, state.size) == "cpu":
@@ -284,19 +259,6 @@ def apply_conditional(
     old = state.reshape(-1, dims[site], stride)
     np.einsum("arij,ajr->air", chosen, old, out=out.reshape(-1, out_dim, stride))
     return out
-
-
-def _pattern_of(
-    dims: Sequence[int], sites: Sequence[int], marked: dict[int, int], weight: dict[int, int]
-) -> NDArray[np.int64]:
-    """Sum of the weights of the controls in their marked level, for every setting of `sites`."""
-    pattern = np.zeros(1, dtype=np.int64)
-    for site in sites:
-        bit = np.zeros(dims[site], dtype=np.int64)
-        if site in marked:
-            bit[marked[site]] = weight[site]
-        pattern = np.add.outer(pattern, bit).reshape(-1)
-    return pattern
 
 
 def rotate_qubits(
@@ -317,8 +279,8 @@ def rotate_qubits(
     Returns:
         `state`, overwritten.
     """
-    if backend == "gpu" or (type(state) is not np.ndarray and is_on_device(state)):
-        kernels = implementation("statevector", backend or "auto", state)
+    if _is_for_gpu(state, backend):
+        kernels = _gpu(state, backend)
         return cast("State", kernels.rotate_qubits(state, rotations))
     dims = (2,) * len(rotations)
     for qubit, rotation in enumerate(rotations):
@@ -348,6 +310,9 @@ def level_populations(
         Population of each level, shape (dims[site],).
     """
     stride = prod(dims[site + 1 :])
+    if _is_for_gpu(state, backend):
+        kernels = _gpu(state, backend)
+        return cast("NDArray[np.float64]", kernels.level_populations(state, stride, dims[site]))
     if choose_backend(backend, state.size) == "cpu":
         n_tasks = count_tasks(state.size, threads)
         result = compiled().level_populations(state, stride, dims[site], n_tasks, threads)
@@ -375,6 +340,8 @@ def probabilities(
     >>> probabilities(np.array([0.6, 0.8j])).round(2).tolist()
     [0.36, 0.64]
     """
+    if _is_for_gpu(state, backend):
+        return cast("NDArray[np.float64]", _gpu(state, backend).probabilities(state))
     if choose_backend(backend, state.size) == "cpu":
         result = np.empty(state.size)
         compiled().probabilities(state, result, count_tasks(state.size, threads), threads)
@@ -418,7 +385,7 @@ def sample_indices(
     bounds = np.append(first, n_shots)
     for bucket, lo, hi in zip(hit.tolist(), bounds[:-1], bounds[1:], strict=True):
         start = bucket * SAMPLING_BUCKET
-        inside = probabilities(state[start : start + SAMPLING_BUCKET], backend="numpy")
+        inside = probabilities(_at_home(state[start : start + SAMPLING_BUCKET]), backend="numpy")
         steps = np.cumsum(inside)
         offset = draws[lo:hi] - (cumulative[bucket - 1] if bucket else 0.0)
         rank = np.searchsorted(steps, offset, side="right")
@@ -427,9 +394,19 @@ def sample_indices(
     return rng.permutation(indices)
 
 
+def _at_home(amplitudes: State) -> State:
+    """Copy a few amplitudes to the host, where they do not lie there."""
+    if not _is_for_gpu(amplitudes, None):
+        return amplitudes
+    return cast("State", _gpu(amplitudes, None).to_host(amplitudes))
+
+
 def _bucket_weights(
     state: NDArray[np.complexfloating], backend: Backend | None, threads: int | None
 ) -> NDArray[np.float64]:
+    if _is_for_gpu(state, backend):
+        weights = _gpu(state, backend).bucket_weights(state, SAMPLING_BUCKET)
+        return cast("NDArray[np.float64]", weights)
     n_buckets = -(-state.size // SAMPLING_BUCKET)
     if n_buckets > 1 and choose_backend(backend, state.size) == "cpu":
         n_tasks = count_tasks(state.size, threads)
@@ -467,7 +444,9 @@ def pauli_expectation(
     size = state.size
     if x_mask >= size or z_mask >= size or x_mask < 0 or z_mask < 0:
         raise ValueError(f"Pauli masks {x_mask} and {z_mask} must lie inside 0..{size - 1}")
-    if choose_backend(backend, size) == "cpu":
+    if _is_for_gpu(state, backend):
+        total = _gpu(state, backend).pauli_sum(state, x_mask, z_mask)
+    elif choose_backend(backend, size) == "cpu":
         n_tasks = count_tasks(size, threads)
         total = compiled().pauli_sum(state, x_mask, z_mask, n_tasks, threads)
     else:

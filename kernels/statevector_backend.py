@@ -45,7 +45,7 @@ def choose_backend(backend: Backend | None, size: int) -> Literal["numpy", "cpu"
         The back end to use.
 
     Raises:
-        ValueError: The name is unknown, or the kernel has no such version.
+        ValueError: The name is unknown.
         ModuleNotFoundError: `cpu` was asked for where Numba cannot compile.
 
     >>> choose_backend(None, 8)
@@ -54,8 +54,7 @@ def choose_backend(backend: Backend | None, size: int) -> Literal["numpy", "cpu"
     if backend is None:
         return "cpu" if size >= COMPILED_FROM_SIZE and numba_compiles() else "numpy"
     if backend not in ("numpy", "cpu"):
-        known = "use 'numpy' or 'cpu'; on 'gpu' run apply_block, apply_diagonal and rotate_qubits"
-        raise ValueError(f"backend {backend!r} is unknown here; {known}")
+        raise ValueError(f"backend {backend!r} is unknown; use 'numpy', 'cpu' or 'gpu'")
     if backend == "cpu" and not numba_compiles():
         raise ModuleNotFoundError(
             "backend 'cpu' needs Numba with its compiler switched on (NUMBA_DISABLE_JIT unset); "

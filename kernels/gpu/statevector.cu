@@ -123,6 +123,90 @@ CQT_DEVICE void rotate_tile(Complex<Real>* state, i64 n_index_bits, i64 low, i64
     }
 }
 
+// A matrix for one site, chosen by the sum of two patterns: left[what lies above the site] and
+// right[what lies below it]. A thread makes one amplitude of another array.
+template <typename Real>
+CQT_DEVICE void conditional_of(Complex<Real>* out, const Complex<Real>* state, const Complex<Real>* matrices, i64 n_out, i64 n_in, i64 stride, const i64* left, const i64* right, i64 size) {
+    for (i64 k = thread_index(); k < size; k += thread_count()) {
+        const i64 row = quotient(k, stride), below = k - row * stride;
+        const i64 above = quotient(row, n_out), level = row - above * n_out;
+        const i64 pattern = __ldg(left + above) + __ldg(right + below);
+        const Complex<Real>* m = matrices + (pattern * n_out + level) * n_in;
+        const Complex<Real>* from = state + above * n_in * stride + below;
+        Complex<Real> sum{0, 0};
+        for (i64 j = 0; j < n_in; ++j) add_product(sum, m[j], from[j * stride]);
+        out[k] = sum;
+    }
+}
+
+template <typename Real>
+CQT_DEVICE double square_of(Complex<Real> a) {
+    return static_cast<double>(a.re) * a.re + static_cast<double>(a.im) * a.im;
+}
+
+// Sum over the threads of a block, in an order that is always the same; thread 0 has it. Ends with
+// a barrier, so that `scratch` may be used again.
+CQT_DEVICE double block_sum(double value, double* scratch) {
+    scratch[threadIdx.x] = value;
+    for (u32 width = blockDim.x / 2; width > 0; width /= 2) {
+        __syncthreads();
+        if (threadIdx.x < width) scratch[threadIdx.x] += scratch[threadIdx.x + width];
+    }
+    __syncthreads();
+    const double sum = scratch[0];
+    __syncthreads();
+    return sum;
+}
+
+// weights[b] = sum of |amplitude|^2 of bucket b.
+template <typename Real>
+CQT_DEVICE void weights_of(const Complex<Real>* state, i64 size, i64 bucket, double* weights) {
+    __shared__ double scratch[256];
+    const i64 n_buckets = (size + bucket - 1) / bucket;
+    for (i64 b = blockIdx.x; b < n_buckets; b += gridDim.x) {
+        double sum = 0.0;
+        const i64 end = smaller(size, (b + 1) * bucket);
+        for (i64 k = b * bucket + threadIdx.x; k < end; k += blockDim.x) sum += square_of(state[k]);
+        sum = block_sum(sum, scratch);
+        if (threadIdx.x == 0) weights[b] = sum;
+    }
+}
+
+// sums[block, level] of |amplitude|^2 by the level of one site.
+template <typename Real>
+CQT_DEVICE void populations_of(const Complex<Real>* state, i64 size, i64 stride, i64 n_levels, double* sums) {
+    __shared__ double scratch[256];
+    for (i64 level = 0; level < n_levels; ++level) {
+        double sum = 0.0;
+        const i64 n = size / n_levels;
+        for (i64 k = thread_index(); k < n; k += thread_count()) {
+            const i64 above = quotient(k, stride);
+            sum += square_of(state[(above * n_levels + level) * stride + (k - above * stride)]);
+        }
+        sum = block_sum(sum, scratch);
+        if (threadIdx.x == 0) sums[blockIdx.x * n_levels + level] = sum;
+    }
+}
+
+// sums[block] of conj(state[k ^ x]) state[k] (-1)^|k & z|, real and imaginary part.
+template <typename Real>
+CQT_DEVICE void pauli_of(const Complex<Real>* state, i64 size, i64 x_mask, i64 z_mask, double* sums) {
+    __shared__ double scratch[256];
+    double re = 0.0, im = 0.0;
+    for (i64 k = thread_index(); k < size; k += thread_count()) {
+        const Complex<Real> a = state[k], b = state[k ^ x_mask];
+        const double sign = (__popcll(k & z_mask) & 1) != 0 ? -1.0 : 1.0;
+        re += sign * (static_cast<double>(b.re) * a.re + static_cast<double>(b.im) * a.im);
+        im += sign * (static_cast<double>(b.re) * a.im - static_cast<double>(b.im) * a.re);
+    }
+    re = block_sum(re, scratch);
+    im = block_sum(im, scratch);
+    if (threadIdx.x == 0) {
+        sums[2 * blockIdx.x] = re;
+        sums[2 * blockIdx.x + 1] = im;
+    }
+}
+
 #define KERNELS_OF(Real, suffix)                                                                 \
     CQT_KERNEL(256, 2) block2_##suffix(Complex<Real>* state, const Complex<Real>* matrix, const i64* offsets, const i64* segments, i64 n_segments, i64 n_rows) { \
         block_of<Real, 2>(state, matrix, offsets, segments, n_segments, n_rows);                 \
@@ -142,6 +226,18 @@ CQT_DEVICE void rotate_tile(Complex<Real>* state, i64 n_index_bits, i64 low, i64
     CQT_KERNEL(256, 4) rotate_##suffix(Complex<Real>* state, i64 n_index_bits, i64 low, i64 first, i64 n_bits, const Complex<Real>* matrices, i64 used) { \
         __shared__ Complex<Real> tile[1 << kTileBits];                                           \
         rotate_tile<Real>(state, n_index_bits, low, first, n_bits, matrices, used, tile);        \
+    }                                                                                            \
+    CQT_KERNEL(256, 4) conditional_##suffix(Complex<Real>* out, const Complex<Real>* state, const Complex<Real>* matrices, i64 n_out, i64 n_in, i64 stride, const i64* left, const i64* right, i64 size) { \
+        conditional_of<Real>(out, state, matrices, n_out, n_in, stride, left, right, size);      \
+    }                                                                                            \
+    CQT_KERNEL(256, 4) weights_##suffix(const Complex<Real>* state, i64 size, i64 bucket, double* weights) { \
+        weights_of<Real>(state, size, bucket, weights);                                          \
+    }                                                                                            \
+    CQT_KERNEL(256, 4) populations_##suffix(const Complex<Real>* state, i64 size, i64 stride, i64 n_levels, double* sums) { \
+        populations_of<Real>(state, size, stride, n_levels, sums);                               \
+    }                                                                                            \
+    CQT_KERNEL(256, 4) pauli_##suffix(const Complex<Real>* state, i64 size, i64 x_mask, i64 z_mask, double* sums) { \
+        pauli_of<Real>(state, size, x_mask, z_mask, sums);                                       \
     }
 
 KERNELS_OF(float, c64)

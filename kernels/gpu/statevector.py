@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     State = NDArray[np.complexfloating]
     Matrix = NDArray[np.complexfloating]
     Numbers = NDArray[np.int64]
+    Reals = NDArray[np.float64]
 
 _SUFFIX = {np.dtype(np.complex64): "c64", np.dtype(np.complex128): "c128"}
 _IN_PLACE_SIZES = (2, 4, 8)
@@ -47,7 +48,7 @@ def apply_block(
     Args:
         state: Amplitudes; overwritten where no site changes its number of levels.
         matrix: Shape (n_out, n_in).
-        segments: As `statevector.block_layout` gives them.
+        segments: As `statevector_layout.block_layout` gives them.
         in_offsets: The same.
         out_offsets: The same; the very same array where the levels stay.
 
@@ -114,6 +115,80 @@ def rotate_qubits(state: State, rotations: Matrix) -> State:
             n_threads = max(1, here.size >> (low + width)) * device.N_THREADS
             _launch("rotate", here, n_threads, here, n_bits, low, first, width, matrices, ours)
     return _came_home(state, here)
+
+
+def apply_conditional(
+    state: State,
+    out_size: int,
+    stride: int,
+    matrices: Matrix,
+    patterns: tuple[Numbers, Numbers],
+) -> State:
+    """Apply to one site the matrix that the pattern of the other sites chooses.
+
+    Args:
+        state: Amplitudes.
+        out_size: Number of new amplitudes.
+        stride: Of the site's digit in the index.
+        matrices: Shape (2^n_controls, n_out, n_in).
+        patterns: What the sites above and below the site add to the number of the matrix.
+
+    Returns:
+        The new state, in new memory, where the old one lay.
+    """
+    xp = device.arrays()
+    here = xp.asarray(state)
+    out: State = xp.empty(out_size, dtype=state.dtype)
+    chosen = xp.asarray(np.ascontiguousarray(matrices, dtype=state.dtype))
+    left, right = (xp.asarray(pattern) for pattern in patterns)
+    n_out, n_in = matrices.shape[1:]
+    sizes = (n_out, n_in, stride)
+    _launch("conditional", here, out_size, out, here, chosen, *sizes, left, right, out_size)
+    return out if is_on_device(state) else _on_host(out)
+
+
+def level_populations(state: State, stride: int, n_levels: int) -> Reals:
+    """Sum |amplitude|² per level of one site, on the host, shape (n_levels,)."""
+    here = device.arrays().asarray(state)
+    n_blocks = device.blocks_for(here.size)
+    sums = device.arrays().empty((n_blocks, n_levels), dtype=np.float64)
+    _launch("populations", here, here.size, here, here.size, stride, n_levels, sums)
+    populations: Reals = device.to_host(sums).sum(axis=0)
+    return populations
+
+
+def probabilities(state: State) -> Reals:
+    """Return |amplitude|² of every basis state, where the state lies."""
+    _suffix(state)
+    here = device.arrays().asarray(state)
+    squares: Reals = here.real.astype(np.float64) ** 2
+    squares += here.imag.astype(np.float64) ** 2
+    return squares if is_on_device(state) else device.to_host(squares)
+
+
+def bucket_weights(state: State, bucket: int) -> Reals:
+    """Sum |amplitude|² of stretches of so many amplitudes, on the host."""
+    here = device.arrays().asarray(state)
+    weights = device.arrays().empty(-(-here.size // bucket), dtype=np.float64)
+    n_threads = len(weights) * device.N_THREADS
+    _launch("weights", here, n_threads, here, here.size, bucket, weights)
+    sums: Reals = device.to_host(weights)
+    return sums
+
+
+def pauli_sum(state: State, x_mask: int, z_mask: int) -> complex:
+    """Sum conj(state[k ^ x_mask]) state[k] (-1)^|k & z_mask| over k."""
+    here = device.arrays().asarray(state)
+    n_blocks = device.blocks_for(here.size)
+    sums = device.arrays().empty((n_blocks, 2), dtype=np.float64)
+    _launch("pauli", here, here.size, here, here.size, x_mask, z_mask, sums)
+    real, imaginary = device.to_host(sums).sum(axis=0).tolist()
+    return complex(real, imaginary)
+
+
+def to_host(state: State) -> State:
+    """Copy some amplitudes to the host."""
+    return _on_host(state)
 
 
 def rotation_passes(n_bits: int) -> list[tuple[int, int, int]]:

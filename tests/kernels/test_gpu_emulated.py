@@ -17,7 +17,8 @@ from tests.kernels.emulated_device import emulated_gpu  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("emulated_gpu")
 
-SHAPES = [(1, 1), (64, 63), (65, 64), (100, 65), (700, 256), (1100, 300), (130, 1000), (3, 9000)]
+SHAPES = [(1, 1), (64, 63), (65, 64), (100, 65), (700, 256), (1100, 300), (130, 1000), (3, 9000),
+          (5000, 13), (2100, 128), (1100, 192)]  # fmt: skip
 EMPTY = [(0, 0), (0, 5), (5, 0)]
 
 
@@ -205,10 +206,46 @@ def test_rotations(n_qubits: int, dtype) -> None:
     np.testing.assert_allclose(ours, expected, rtol=0, atol=n_qubits * TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("dims", [(2,), (2, 3, 2, 4, 2), (2,) * 14])
+def test_measurements(dims, dtype) -> None:
+    state = state_of(int(np.prod(dims)), dtype)
+    close = {"rtol": 0, "atol": TOLERANCE[dtype]}
+    for site in {0, len(dims) // 2, len(dims) - 1}:
+        ours = statevector.level_populations(state, dims, site, backend="gpu")
+        expected = statevector.level_populations(state, dims, site, backend="numpy")
+        np.testing.assert_allclose(ours, expected, **close)
+    ours = statevector.probabilities(state, backend="gpu")
+    np.testing.assert_allclose(ours, statevector.probabilities(state, backend="numpy"), **close)
+    draws = [
+        statevector.sample_indices(state, 200, np.random.default_rng(3), backend=backend)
+        for backend in ("gpu", "numpy")
+    ]
+    np.testing.assert_array_equal(*draws)
+    if set(dims) == {2}:
+        for x, z in ((0, 1), (1, 0), (state.size - 1, state.size - 1), (state.size // 2, 1)):
+            ours = statevector.pauli_expectation(state, x, z, backend="gpu")
+            expected = statevector.pauli_expectation(state, x, z, backend="numpy")
+            assert ours == pytest.approx(expected, abs=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("n_out", [2, 3])
+def test_conditionals(n_out: int, dtype) -> None:
+    dims, controls = (2, 3, 2, 2, 3), [(4, 2), (1, 2), (0, 1)]
+    rng = np.random.default_rng(1)
+    matrices = rng.normal(size=(8, n_out, 2)) + 1j * rng.normal(size=(8, n_out, 2))
+    state = state_of(72, dtype)
+    ours, expected = (
+        statevector.apply_conditional(state, dims, 2, controls, matrices, backend=backend)
+        for backend in ("gpu", "numpy")
+    )
+    assert ours.dtype == dtype
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=20 * TOLERANCE[dtype])
+
+
 def test_states_of_another_form_are_refused() -> None:
     with pytest.raises(KernelInputError, match="state is float64"):
         statevector.apply_diagonal(np.ones(2), (2,), (0,), np.ones(2), backend="gpu")
     with pytest.raises(KernelInputError, match="3 qubits have 8"):
         statevector.rotate_qubits(state_of(4, np.complex64), np.ones((3, 2, 2)), backend="gpu")
-    with pytest.raises(ValueError, match="'gpu' is unknown here"):
-        statevector.probabilities(state_of(4, np.complex64), backend="gpu")
