@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from cudaq_target.coupler.closing import Closing
 from cudaq_target.coupler.frame import function_id
 from cudaq_target.coupler.shm import Dispatcher
-from cudaq_target.kernels.errors import BackendUnavailableError, KernelError
+from cudaq_target.kernels.errors import (
+    BackendUnavailableError,
+    DispatcherTimeoutError,
+    KernelError,
+)
 from cudaq_target.kernels.persistent import PersistentDispatcher, RingView
 from cudaq_target.kernels.persistent_functions import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from cudaq_target.coupler.shm import SlotRing
     from cudaq_target.kernels.gpu.runtime import Runtime
@@ -59,7 +63,7 @@ def ring_view(ring: SlotRing) -> RingView:
     )
 
 
-class GpuServer:
+class GpuServer(Closing):
     """Answers the requests of a ring on the GPU, until it is closed."""
 
     def __init__(
@@ -80,6 +84,8 @@ class GpuServer:
 
         Raises:
             RoleTakenError: Another dispatcher serves the ring.
+            DispatcherTimeoutError: The kernel did not start; as it may still do so, the role stays
+                taken until this process ends.
             KernelError: See `PersistentDispatcher`; the role is given back.
         """
         ring.claim("consumer")
@@ -90,7 +96,9 @@ class GpuServer:
             self._dispatcher = PersistentDispatcher(
                 [ring_view(ring)], entries, back_off_ns=back_off_ns, runtime=runtime
             )
-        except KernelError:
+        except DispatcherTimeoutError:
+            raise
+        except BaseException:
             ring.release("consumer")
             raise
 
@@ -129,23 +137,15 @@ class GpuServer:
             return
         try:
             self._dispatcher.stop(drain=drain)
-        finally:
-            if not self.is_running:
-                self._ring.release("consumer")
-
-    def __enter__(self) -> GpuServer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        except DispatcherTimeoutError:
+            raise  # it may still answer
+        except BaseException:
+            self._ring.release("consumer")
+            raise
+        self._ring.release("consumer")
 
 
-class CpuServer:
+class CpuServer(Closing):
     """The same functions on a native thread of the host."""
 
     def __init__(self, ring: SlotRing, functions: Mapping[str, DeviceFunction]) -> None:
@@ -177,17 +177,6 @@ class CpuServer:
         """Answer what waits and stop; see `GpuServer.close`."""
         if self.is_running:
             self._dispatcher.stop(drain=drain)
-
-    def __enter__(self) -> CpuServer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def cpu_dispatcher(functions: Mapping[str, DeviceFunction]) -> Dispatcher:

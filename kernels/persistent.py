@@ -59,6 +59,9 @@ COUNTERS: Final = (
 
 _LOOK_S = 0.0005
 
+_LOST: list[object] = []
+"""What kernels that did not stop in time still use: freed, it would be read by them."""
+
 
 @dataclass(frozen=True, slots=True)
 class RingView:
@@ -104,6 +107,11 @@ class RingView:
             self.tx_data + self.n_slots * self.tx_stride_bytes,
             self.n_answered + 8,
         )
+        words = (self.rx_flags, self.tx_flags, self.n_answered)
+        slots = (self.rx_data, self.tx_data)
+        if any(place % 8 for place in words) or any(place % 16 for place in slots):
+            found = f"places flags at {words} and slots at {slots}"
+            raise KernelInputError("memory", found, "multiples of 8 and of 16 bytes")
         if max(ends) > self.memory.nbytes:
             found = f"has {self.memory.nbytes} bytes"
             raise KernelInputError("memory", found, f"the ring needs {max(ends)}")
@@ -152,10 +160,14 @@ class PersistentDispatcher:
         shared_bytes = _check(rings, functions, runtime.most_shared_bytes)
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._runtime = runtime
-        mailboxes, table, views = _prepare(runtime, rings, functions)
+        try:
+            mailboxes, table, views = _prepare(runtime, rings, functions)
+            arguments = (views, table, len(functions), back_off_ns)
+            runtime.launch(len(rings), arguments, shared_bytes)
+        except BaseException:
+            runtime.close()  # else rings stay registered, and no later start can map them
+            raise
         self._mailboxes = mailboxes
-        arguments = (views, table, len(functions), back_off_ns)
-        runtime.launch(len(rings), arguments, shared_bytes)
         self._closer = weakref.finalize(self, _abandon, runtime, mailboxes)
         try:
             _await_state(runtime, mailboxes, _SERVING, "start", timeout_s)
@@ -277,6 +289,7 @@ def _await_state(
                 "the device may be taken by other work, or have fewer free multiprocessors than "
                 "rings"
             )
+            _LOST.extend((runtime, mailboxes))
             raise DispatcherTimeoutError(action, timeout_s, likely)
         time.sleep(_LOOK_S)
 
@@ -292,6 +305,7 @@ def _stop(
     until = time.monotonic() + timeout_s
     while (reason := runtime.failure()) is None:
         if time.monotonic() > until:
+            _LOST.extend((runtime, mailboxes))
             raise DispatcherTimeoutError("stop", timeout_s, "the kernel said that it ended")
         time.sleep(_LOOK_S)
     runtime.close()

@@ -103,7 +103,12 @@ class CudaRuntime:
         """Let the device see memory of the host; returns its address there."""
         address = memory.ctypes.data
         with self._device:
-            self._cuda.hostRegister(address, memory.nbytes, _REGISTERED_MAPPED_PORTABLE)
+            try:
+                self._cuda.hostRegister(address, memory.nbytes, _REGISTERED_MAPPED_PORTABLE)
+            except self._cuda.CUDARuntimeError as error:
+                missing = f"to map {memory.nbytes} bytes of shared memory, but CUDA says: {error}"
+                remedy = "serve each ring once per process, allow locked memory, or use the CPU"
+                raise BackendUnavailableError("gpu", missing, remedy) from error
         self._registered.append(address)
         self._kept.append(memory)
         return self._device_address(address)

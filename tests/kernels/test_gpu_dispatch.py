@@ -20,6 +20,7 @@ from cudaq_target.coupler.errors import RoleTakenError
 from cudaq_target.coupler.frame import Status, function_id, request_frame
 from cudaq_target.coupler.gpu_server import GpuServer, cpu_dispatcher, ring_view, serve_on_gpu
 from cudaq_target.coupler.shm import Client, SlotRing
+from cudaq_target.kernels import persistent
 from cudaq_target.kernels.backends import gpu_missing
 from cudaq_target.kernels.errors import (
     BackendUnavailableError,
@@ -330,6 +331,38 @@ def test_starts_are_bounded_in_time_and_fail_by_name(ring, library) -> None:
     with pytest.raises(DispatcherFaultError, match="illegal memory access"):
         PersistentDispatcher([view], entries, runtime=trapped)
     assert trapped.is_closed
+
+
+def test_a_kernel_that_may_still_start_keeps_its_ring(ring, library, monkeypatch) -> None:
+    """Nobody else may answer meanwhile, and what it would read is not freed."""
+    lost: list = []
+    monkeypatch.setattr(persistent, "_LOST", lost)
+    original = PersistentDispatcher.__init__
+    monkeypatch.setattr(
+        PersistentDispatcher,
+        "__init__",
+        lambda self, *given, **options: original(self, *given, **options, timeout_s=0.01),
+    )
+    runtime = Stuck(library)
+    with pytest.raises(DispatcherTimeoutError):
+        GpuServer(ring, {"echo": ECHO}, runtime=runtime)
+    assert ring.consumer_pid == os.getpid()
+    assert runtime in lost
+    assert not runtime.is_closed
+    ring.release("consumer")
+
+
+def test_a_ring_that_cannot_be_mapped_is_given_back(ring, library) -> None:
+    class Unmapped(EmulatedRuntime):
+        def register(self, memory):
+            super().register(memory)
+            raise BackendUnavailableError("gpu", "locked memory", "use the CPU")
+
+    runtime = Unmapped(library)
+    with pytest.raises(BackendUnavailableError):
+        GpuServer(ring, {"echo": ECHO}, runtime=runtime)
+    assert ring.consumer_pid == 0
+    assert runtime.is_closed
 
 
 def test_malformed_rings_and_tables_are_refused(ring, library) -> None:
