@@ -6,6 +6,7 @@ until its standard input ends. The client is native code that this module compil
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shlex
@@ -60,34 +61,46 @@ def round_trips(server: str, n_rounds: int, n_bytes: int) -> tuple[NDArray[np.in
     """
     ring = SlotRing.create(f"bench-gpu-{os.getpid()}", N_SLOTS, STRIDE_BYTES)
     command = [sys.executable, "-m", "benchmarks.gpu_dispatch", ring.name, server]
-    times_ns = np.zeros(n_rounds, dtype=np.int64)
-    with tempfile.TemporaryDirectory() as folder:
-        client = build_client(Path(folder))
-        with subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            if process.stdout.readline().strip() != "ready":
-                raise RoundTripError(f"the {server} server did not start")
-            ring.claim("producer")
-            memory = ring.memory
-            client.cqt_round_trips.restype = ctypes.c_int64
-            n_wrong = client.cqt_round_trips(
-                ctypes.c_void_p(memory.ctypes.data),
-                ctypes.c_size_t(memory.nbytes),
-                ctypes.c_uint32(SESSION),
-                ctypes.c_int64(n_rounds // 10),
-                ctypes.c_int64(n_rounds),
-                ctypes.c_uint32(n_bytes),
-                times_ns.ctypes.data_as(ctypes.c_void_p),
+    with contextlib.ExitStack() as stack:
+        stack.callback(ring.unlink)
+        client = build_client(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        process = stack.enter_context(
+            subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
-            ring.release("producer")
-            process.stdin.close()
+        )
+        stack.callback(process.kill)  # a server that does not end must not keep us
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if process.stdout.readline().strip() != "ready":
+            raise RoundTripError(f"the {server} server did not start")
+        ring.claim("producer")
+        times_ns, n_wrong = _measure(client, ring, n_rounds, n_bytes)
+        ring.release("producer")
+        if n_wrong < 0:
+            raise RoundTripError(f"an answer of the {server} server did not come within 10 s")
+        process.stdin.close()
+        try:
             process.wait(60)
-    ring.unlink()
-    if n_wrong < 0:
-        raise RoundTripError(f"an answer of the {server} server did not come within 10 s")
+        except subprocess.TimeoutExpired:
+            raise RoundTripError(f"the {server} server did not end within 60 s") from None
+    return times_ns, n_wrong
+
+
+def _measure(
+    client: ctypes.CDLL, ring: SlotRing, n_rounds: int, n_bytes: int
+) -> tuple[NDArray[np.int64], int]:
+    times_ns = np.zeros(n_rounds, dtype=np.int64)
+    client.cqt_round_trips.restype = ctypes.c_int64
+    n_wrong = client.cqt_round_trips(
+        ctypes.c_void_p(ring.memory.ctypes.data),
+        ctypes.c_size_t(ring.memory.nbytes),
+        ctypes.c_uint32(SESSION),
+        ctypes.c_int64(n_rounds // 10),
+        ctypes.c_int64(n_rounds),
+        ctypes.c_uint32(n_bytes),
+        times_ns.ctypes.data_as(ctypes.c_void_p),
+    )
     return times_ns, int(n_wrong)
 
 

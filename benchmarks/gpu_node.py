@@ -1,27 +1,33 @@
 """Everything that needs a GPU, in one command: `python -m benchmarks.gpu_node [FOLDER] [--quick]`.
 
-Builds the native module, runs the tests marked `gpu`, then the benchmark, and leaves test report,
-figures and logs in one folder. Needs a checkout, CUDA's driver, NumPy, CuPy, pytest, CMake,
+Builds the native module, runs the tests marked `gpu`, a process per file, then the benchmark, and
+leaves logs, results of the tests, figures and what the machine is in one folder: seven files. What
+fails or hangs is cut short and said, and does not keep the rest from running; all ends within ten
+minutes. Needs a checkout, CUDA's driver, NumPy, CuPy, pytest, and for the dispatcher CMake,
 nanobind and a C++ compiler; nothing is installed, and the checkout is not changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from time import monotonic
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = ("_ring", "_native", "_bench")
 TESTS = "tests/kernels"
-LIMIT_S = 1500
+LIMIT_S, BUILD_S, TESTS_S, FILE_S, REPORT_S = 570.0, 180.0, 200.0, 90.0, 10.0
 # What libraries warn of on a node is no failure of ours.
-FLAGS = ("-m", "gpu", "-W", "default", "-p", "no:cacheprovider")
-NOTHING_COLLECTED = 5  # pytest's exit code
+FLAGS = ("-m", "gpu", "-W", "default", "-p", "no:cacheprovider", "-v", "--tb=short")
+NOTHING_COLLECTED, CUT_SHORT = 5, 124  # pytest's exit code, and ours
+GPU_WORDS = ("BACKENDS", "COMPILED", "pytest.mark.gpu")
 
 
 def main(arguments: list[str]) -> int:
@@ -29,20 +35,57 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("gpu-results"))
     parser.add_argument("--quick", action="store_true", help="less data, fewer repeats")
     chosen = parser.parse_args(arguments)
-    folder = chosen.folder.resolve()
+    folder, start = chosen.folder.resolve(), monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gpu-node-") as place:
         stage = Path(place) / "stage"
         lay_out(stage)
-        if run(build_commands(Path(place) / "native"), ROOT, folder / "build.txt"):
-            return 1
-        for library in (Path(place) / "native").glob("_*.so"):
-            shutil.copy(library, stage / "cudaq_target" / "coupler")
-        run([["nvidia-smi"]], stage, folder / "nvidia-smi.txt")
-        failed = run([test_command(stage, folder)], stage, folder / "tests.txt")
-        failed |= run([benchmark_command(folder, chosen.quick)], stage, folder / "benchmark.txt")
-    print(f"{'failed' if failed else 'done'}; see {folder}")
-    return int(failed)
+        for command in (
+            ["nvidia-smi"],
+            [sys.executable, "-VV"],
+            [sys.executable, "-m", "pip", "list"],
+        ):
+            run(command, stage, folder / "machine.txt", 30.0)
+        codes = {"build": build(Path(place) / "native", stage, folder / "build.txt")}
+        codes |= run_tests(stage, folder)
+        left_s = LIMIT_S - (monotonic() - start)
+        command = benchmark_command(folder, chosen.quick, left_s - REPORT_S)
+        codes["benchmark"] = run(command, stage, folder / "benchmark.txt", left_s)
+    (folder / "results.json").write_text(json.dumps(codes, indent=1), encoding="utf-8")
+    failed = [name for name, code in codes.items() if code not in (0, NOTHING_COLLECTED)]
+    print(f"{'failed: ' + ', '.join(failed) if failed else 'done'}; see {folder}")
+    return int(bool(failed))
+
+
+def build(place: Path, stage: Path, log: Path) -> int:
+    """Build the native module into the stage; without it the kernels are tested all the same."""
+    end = monotonic() + BUILD_S
+    for command in build_commands(place):
+        if code := run(command, ROOT, log, end - monotonic()):
+            return code
+    for library in place.glob("_*.so"):
+        shutil.copy(library, stage / "cudaq_target" / "coupler")
+    return 0
+
+
+def run_tests(stage: Path, folder: Path) -> dict[str, int]:
+    """Run each file with tests of the device; a fault of CUDA loses one process, and one file."""
+    end, codes = monotonic() + TESTS_S, {}
+    for file in test_files(stage):
+        command = [sys.executable, "-m", "pytest", *FLAGS, file]
+        limit_s = min(FILE_S, end - monotonic())
+        codes[file] = run(command, stage, folder / "tests.txt", limit_s)
+    return codes
+
+
+def test_files(stage: Path) -> list[str]:
+    """Files that hold tests marked `gpu`; those of the dispatcher, which could hang, come last."""
+    files = [
+        path.relative_to(stage)
+        for path in sorted((stage / TESTS).glob("test_*.py"))
+        if any(word in path.read_text(encoding="utf-8") for word in GPU_WORDS)
+    ]
+    return [str(file) for file in sorted(files, key=lambda file: "dispatch" in file.name)]
 
 
 def lay_out(stage: Path) -> None:
@@ -69,45 +112,37 @@ def build_commands(build: Path) -> list[list[str]]:
     return [configure, make]
 
 
-def test_command(stage: Path, folder: Path) -> list[str]:
-    """The tests of the device, in the files whose imports this node has."""
-    files = sorted(str(path.relative_to(stage)) for path in (stage / TESTS).glob("test_*.py"))
-    collect = [sys.executable, "-m", "pytest", *FLAGS, "--collect-only", "-q"]
-    chosen = []
-    for file in files:
-        done = subprocess.run([*collect, file], cwd=stage, capture_output=True, check=False)
-        if done.returncode == 0:
-            chosen.append(file)
-        elif done.returncode != NOTHING_COLLECTED:
-            print(f"left out, as an import is missing: {file}", flush=True)
-    report = f"--junitxml={folder / 'tests.xml'}"
-    return [sys.executable, "-m", "pytest", *FLAGS, "-v", report, *chosen]
+def benchmark_command(folder: Path, quick: bool, seconds: float) -> list[str]:
+    options = ["--output", str(folder / "gpu.json"), "--seconds", f"{seconds:.0f}"]
+    return [sys.executable, "-m", "benchmarks.gpu", *options] + ["--quick"] * quick
 
 
-def benchmark_command(folder: Path, quick: bool) -> list[str]:
-    output = str(folder / "gpu.json")
-    return [sys.executable, "-m", "benchmarks.gpu", "--output", output] + ["--quick"] * quick
-
-
-def run(commands: list[list[str]], cwd: Path, log: Path) -> bool:
-    """Run commands and keep what they say, also of one that is cut short; True when one failed."""
+def run(command: list[str], cwd: Path, log: Path, limit_s: float) -> int:
+    """Run a command and keep what it says, also when it is cut short; returns its exit code."""
     environment = os.environ | {"CUDA_MODULE_LOADING": "EAGER", "PYTHONUNBUFFERED": "1"}
-    with log.open("w", encoding="utf-8") as out:
-        for command in commands:
-            print(f"== {' '.join(command)}", flush=True)
-            try:
-                done = subprocess.run(
-                    command, cwd=cwd, env=environment, stdout=out, stderr=subprocess.STDOUT,
-                    timeout=LIMIT_S, check=False,
-                )  # fmt: skip
-                failed = done.returncode != 0
-            except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-                out.write(f"{error}\n")
-                failed = True
-            print(log.read_text(encoding="utf-8")[-6000:], flush=True)
-            if failed:
-                return True
-    return False
+    print(f"== {' '.join(command)}", flush=True)
+    with log.open("ab") as out:
+        first = out.seek(0, os.SEEK_END)
+        out.write(f"== {' '.join(command)}\n".encode())
+        out.flush()
+        try:
+            # Own process group: servers that a hung test has started end with it.
+            with subprocess.Popen(
+                command, cwd=cwd, env=environment, stdout=out, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            ) as process:  # fmt: skip
+                try:
+                    code = process.wait(max(limit_s, 0.0))
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    code = CUT_SHORT
+                    out.write(f"cut short after {limit_s:.0f} s\n".encode())
+        except OSError as error:
+            out.write(f"{error}\n".encode())
+            code = 127
+    said = log.read_bytes()[first:].decode(errors="replace")
+    print(said[-3000:], flush=True)
+    return code
 
 
 if __name__ == "__main__":

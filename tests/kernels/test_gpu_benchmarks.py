@@ -52,7 +52,7 @@ def test_a_server_that_does_not_start_is_said() -> None:
         round_trips("gpu", 1, 32)
 
 
-def test_a_node_gets_what_it_runs(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_gets_what_it_runs(tmp_path) -> None:
     gpu_node.lay_out(tmp_path / "stage")
     for part in (
         "cudaq_target/coupler/shm.py",
@@ -64,9 +64,28 @@ def test_a_node_gets_what_it_runs(tmp_path, monkeypatch: pytest.MonkeyPatch) -> 
         "pyproject.toml",
     ):
         assert (tmp_path / "stage" / part).is_file(), part
-    monkeypatch.setattr(gpu_node, "LIMIT_S", 60)
+    files = gpu_node.test_files(tmp_path / "stage")
+    assert files[0] != "tests/kernels/test_gpu_device_dispatch.py" == files[-1]
     log = tmp_path / "log.txt"
-    assert not gpu_node.run([[sys.executable, "-c", "print('said')"]], tmp_path, log)
-    assert log.read_text() == "said\n"
-    assert gpu_node.run([["no such program"]], tmp_path, log)
-    assert gpu_node.run([[sys.executable, "-c", "raise SystemExit(3)"]], tmp_path, log)
+    assert gpu_node.run([sys.executable, "-c", "print('said')"], tmp_path, log, 60.0) == 0
+    assert log.read_text().endswith("\nsaid\n")
+    assert gpu_node.run(["no such program"], tmp_path, log, 60.0) == 127
+    assert gpu_node.run([sys.executable, "-c", "raise SystemExit(3)"], tmp_path, log, 60.0) == 3
+    hangs = [sys.executable, "-c", "import time; time.sleep(600)"]
+    assert gpu_node.run(hangs, tmp_path, log, 0.2) == gpu_node.CUT_SHORT
+    assert "cut short" in log.read_text()
+
+
+def test_a_part_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(_size: gpu.Size) -> list:
+        raise OSError("the device is gone")
+
+    monkeypatch.setattr(gpu, "gpu_missing", lambda: "")
+    monkeypatch.setattr(gpu, "kernel_rows", lost)
+    monkeypatch.setattr(gpu, "dispatch_rows", lambda _: [gpu.emulator_row("one", (1.0,), None)])
+    monkeypatch.setattr(gpu, "emulator_rows", lambda _size, _end: [])
+    kept = []
+    rows = gpu.rows(quick=True, keep=lambda found: kept.append(len(found)))
+    assert kept == [1, 2, 2]
+    assert rows[0].holds is False
+    assert rows[0].note == "failed: OSError: the device is gone"
