@@ -92,7 +92,13 @@ def modulated(timeline: AnalogTimeline, given: pulser.Sequence | None = None) ->
         bandwidths.append(rules.local.mod_bandwidth_mhz)
     if timeline.is_modulated or not any(bandwidths):
         return timeline
-    found = sampler.sample(given or to_sequence(timeline), modulation=True)
+    sequence = given or to_sequence(timeline)
+    # Extended first, as Pulser's emulators do: without it, detunings stay while the light goes off.
+    found = sampler.sample(
+        sequence,
+        modulation=True,
+        extended_duration=sequence.get_duration(include_fall_time=True),
+    )
     duration_ns = int(found.max_duration)
     found = found.extend_duration(duration_ns)
     drive = found.channel_samples[rules.drive.channel]
@@ -149,7 +155,9 @@ def from_sequence(sequence: pulser.Sequence, name: str = "sequence") -> AnalogTi
         _steps(amplitude, "amplitude"),
         _steps(detuning, "detuning"),
         _steps(phase, "phase"),
-        local=local and LocalDetuning(_steps(local.samples, "local detuning"), local.weights),
+        local=None
+        if local is None
+        else LocalDetuning(_steps(local.samples, "local detuning"), local.weights),
         name=name,
     )
     return AnalogTimeline(

@@ -114,11 +114,14 @@ def test_the_modulated_output_is_pulsers():
     seen = modulated(timeline)
     assert seen.is_modulated
     assert seen.duration_ns > timeline.duration_ns
+    sequence = to_sequence(timeline)
+    sequence = to_sequence(timeline)
+    whole_ns = sequence.get_duration(include_fall_time=True)
     amplitude, detuning, _ = pulser_samples(
-        to_sequence(timeline), "rydberg_global", modulation=True
+        sequence, "rydberg_global", modulation=True, extended_duration=whole_ns
     )
-    assert np.array_equal(seen.amplitude[: len(amplitude)], amplitude)
-    assert np.array_equal(seen.detuning[: len(detuning)], detuning)
+    assert np.array_equal(seen.amplitude, amplitude)
+    assert np.array_equal(seen.detuning, detuning)
     # The area of a pulse survives, its edges do not.
     assert seen.amplitude.sum() == pytest.approx(timeline.amplitude.sum(), rel=2e-3)
     assert modulated(seen) is seen
