@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -206,7 +206,7 @@ def _only(entries: list[_Object], what: str) -> _Object:
         raise OptionError(
             "AHS program", f"it has {len(entries)} {what}s", f"Give one {what}, the sum of all"
         )
-    return cast("_Object", entries[0])
+    return entries[0]
 
 
 def _number(value: object, power: int, name: str) -> float:

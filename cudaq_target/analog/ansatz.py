@@ -69,7 +69,7 @@ class Shape:
     @property
     def n_free(self) -> int:
         """Number of free points."""
-        return self.free.stop - self.free.start
+        return len(range(self.n_points)[self.free])
 
     def points(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return all points (rad/µs) for values of the free ones, shape (n_free,)."""

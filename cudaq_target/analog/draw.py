@@ -48,7 +48,7 @@ def draw_analog(
         OptionError: Matplotlib is missing, or the file's suffix is unknown.
     """
     figure = new_figure(11.0, 4.8)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.5))
+    left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.5), squeeze=False)[0]
     _draw_register(left.subplots(), timeline)
     _draw_pulses(list(right.subplots(3, 1, sharex=True)), timeline, modulated)
     atoms = f"{timeline.n_atoms} atom" + ("" if timeline.n_atoms == 1 else "s")

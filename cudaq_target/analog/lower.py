@@ -1,4 +1,10 @@
-"""From what an analog program asks for to what a device plays."""
+"""From what an analog program asks for to what a device plays.
+
+- The duration goes up to the next multiple of the clock; the drive is off in what is added.
+- A smooth phase is played as the detuning -dφ/dt, steps of the phase as pulses of their own.
+- A positive local detuning is played as the same global one, taken off where the weight is not 1,
+  since detuning map modulators make negative ones alone.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +40,6 @@ def lower(
 ) -> AnalogTimeline:
     """Lower an analog program for a device.
 
-    - The duration goes up to the next multiple of the clock; the drive is off in what is added.
-    - A smooth phase is played as the detuning -dφ/dt, steps of the phase as pulses of their own.
-    - A positive local detuning is played as the same global one, taken off where the weight is not
-      1, since detuning map modulators make negative ones alone.
-
     Args:
         spec: The program.
         rules: The device.
@@ -56,9 +57,8 @@ def lower(
     spec = _on_whole_ns(spec)
     duration_ns = limits.played_duration_ns(rules, spec.duration_ns)
     placement = place(rules, spec, traps=traps, tolerance_um=layout_tolerance_um)
-    amplitude = straightened(
-        limits.checked_amplitude(rules, means(spec.amplitude, duration_ns, after=0.0))
-    )
+    wanted = means(spec.amplitude, duration_ns, after=0.0)
+    amplitude = straightened(limits.checked_amplitude(rules, wanted))
     detuning, local, error = _detunings(rules, spec, duration_ns)
     plan = eom_mode.plan if eom else phases.plan
     played = plan(rules, spec.phase, amplitude, detuning)
@@ -75,7 +75,6 @@ def lower(
         phase=phases.phase_samples(rules, played.spans, amplitude, played.detuning),
         spans=played.spans,
         local=local,
-        eom=eom,
         error=dataclasses.replace(
             error,
             amplitude_rad_per_us=value,
@@ -84,6 +83,7 @@ def lower(
             padding_ns=duration_ns - spec.duration_ns,
             position_um=placement.error_um,
         ),
+        eom=eom,
     )
     if eom:
         # How long a change of the phase takes in this mode is known to Pulser's scheduler alone.

@@ -209,7 +209,8 @@ def _jump_ns(
 
     channel: Any = rules.pulser_device.channels[rules.drive.channel]
     last = Pulse(CustomWaveform(amplitude), CustomWaveform(detuning), 0.0)
-    jump_ns = max(channel.phase_jump_time + last.fall_time(channel), rules.drive.min_duration_ns)
+    fall_ns = int(last.fall_time(channel))
+    jump_ns = max(rules.drive.phase_jump_ns + fall_ns, rules.drive.min_duration_ns)
     return math.ceil(jump_ns / rules.clock_ns) * rules.clock_ns
 
 

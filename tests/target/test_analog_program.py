@@ -263,3 +263,11 @@ def test_populations_and_counts(tmp_path):
         draw_counts({})
     with pytest.raises(OptionError, match=r"ends in \.png"):
         draw_counts({"0": 1}, tmp_path / "x.bmp")
+
+
+def test_all_public_names_load():
+    from cudaq_target import analog
+
+    assert all(hasattr(analog, name) for name in analog.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        analog.nothing  # noqa: B018

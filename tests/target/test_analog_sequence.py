@@ -115,7 +115,6 @@ def test_the_modulated_output_is_pulsers():
     assert seen.is_modulated
     assert seen.duration_ns > timeline.duration_ns
     sequence = to_sequence(timeline)
-    sequence = to_sequence(timeline)
     whole_ns = sequence.get_duration(include_fall_time=True)
     amplitude, detuning, _ = pulser_samples(
         sequence, "rydberg_global", modulation=True, extended_duration=whole_ns
