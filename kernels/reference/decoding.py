@@ -31,5 +31,5 @@ def parity_rows(shots: Words, n_bits: int, masks: Words) -> Words:
 def detection_events(syndromes: Words, n_checks: int, n_rounds: int) -> Words:
     """Return the changes between rounds, packed."""
     rounds = unpack_bits(syndromes, n_checks * n_rounds).reshape(-1, n_rounds, n_checks)
-    events = np.diff(rounds, axis=1, prepend=np.uint8(0)) & 1
-    return pack_bits(events.reshape(len(syndromes), -1))
+    events = np.diff(rounds, axis=1, prepend=np.uint8(0)) & np.uint8(1)
+    return pack_bits(events.reshape(len(syndromes), -1).astype(np.uint8, copy=False))
