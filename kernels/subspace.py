@@ -106,12 +106,7 @@ def correct_counts(
     strings = strings.get() if is_on_device(strings) else strings  # type: ignore[attr-defined]
     real = _check_fidelities(check_confusion(confusion, n_bits))
     seen = _check_counts(counts, strings)
-    if method not in ("auto", "direct", "iterative"):
-        expected = "use 'auto', 'direct' or 'iterative'"
-        raise KernelInputError("method", f"is {method!r}", expected)
-    distance = n_bits if max_distance is None else check_integer(max_distance, "max_distance")
-    if check_number(tolerance, "tolerance") <= 0.0:
-        raise KernelInputError("tolerance", f"is {tolerance}", "use a positive number")
+    distance = _check_options(n_bits, max_distance, method, tolerance)
     kernels = implementation("readout", choose_backend(backend, strings))
     shares = seen / seen.sum()
     if method == "direct" or (method == "auto" and len(strings) <= LARGEST_DIRECT):
@@ -120,6 +115,17 @@ def correct_counts(
         return QuasiCounts(strings, quasi, int(seen.sum()), overhead)
     quasi = _solve_iteratively(kernels, strings, n_bits, real, distance, shares, tolerance)
     return QuasiCounts(strings, quasi, int(seen.sum()), None)
+
+
+def _check_options(n_bits: int, max_distance: int | None, method: Method, tolerance: float) -> int:
+    """Refuse options that make no sense; return the most flips at once."""
+    if method not in ("auto", "direct", "iterative"):
+        expected = "use 'auto', 'direct' or 'iterative'"
+        raise KernelInputError("method", f"is {method!r}", expected)
+    distance = n_bits if max_distance is None else check_integer(max_distance, "max_distance")
+    if check_number(tolerance, "tolerance") <= 0.0:
+        raise KernelInputError("tolerance", f"is {tolerance}", "use a positive number")
+    return distance
 
 
 def _solve_directly(matrix: Reals, shares: Reals) -> tuple[Reals, float]:
