@@ -130,10 +130,13 @@ def deviation(waveform: Waveform, samples: NDArray[np.float64]) -> tuple[float, 
 def _bounds(
     waveform: Waveform, from_ns: NDArray[np.float64], to_ns: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the lowest and the highest value in each span."""
-    at_start = waveform.at(from_ns)
-    # The value just before the end of the span: steps change at its first time.
-    at_end = waveform.at(to_ns) if waveform.kind == "linear" else waveform.at(to_ns - 1e-9)
+    """Return the lowest and the highest value in each of some adjoining spans."""
+    if waveform.kind == "linear":
+        at_edges = waveform.at(np.append(from_ns, to_ns[-1:]))
+        at_start, at_end = at_edges[:-1], at_edges[1:]
+    else:
+        # The value just before the end of the span: steps change at its first time.
+        at_start, at_end = waveform.at(from_ns), waveform.at(to_ns - 1e-9)
     low, high = np.minimum(at_start, at_end), np.maximum(at_start, at_end)
     inside = waveform.times_ns[:-1] if waveform.kind == "step" else waveform.times_ns
     place = np.clip(np.searchsorted(from_ns, inside, side="right") - 1, 0, len(from_ns) - 1)
