@@ -37,7 +37,6 @@ _TILE = 1 << 12
 """Amplitudes of a tile of high atoms."""
 _MOST_HIGH_ATOMS = 6
 """High atoms that one pass turns; tiles keep runs of at least 64 columns."""
-_PARALLEL_FROM_ATOMS = 13
 
 
 def advance(
@@ -71,7 +70,7 @@ def advance(
         np.cos(angles).prod(axis=1),
         _passes(n_low, n_high),
     )
-    n_tasks = count_tasks(real.size, threads) if n_atoms >= _PARALLEL_FROM_ATOMS else 1
+    n_tasks = count_tasks(real.size, threads)
     if n_tasks == 1:
         _run_serial(*args)
     else:

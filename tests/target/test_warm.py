@@ -27,6 +27,13 @@ gates += [Gate("r1", (q + 1,), here, controls=(q,), params=(0.3,)) for q in rang
 gates += [Gate("ry", (q,), here, params=(0.4,)) for q in range(17)]
 program = compile_circuit(Circuit("mixed", 17, tuple(gates)), cache_dir="off")
 LocalMachine().sample(program.timeline, 10, rng=np.random.default_rng(0))
+from cudaq_target.emulator.analog.curves import Curve
+from cudaq_target.emulator.analog.integrate import evolve_rydberg
+from cudaq_target.emulator.analog.problem import RydbergProblem
+for n in (2, 9, 14, 17):
+    problem = RydbergProblem(np.zeros((n, n)), 30.0, Curve.linear([0, 30], [1.0, 2.0]))
+    for dtype in (np.complex64, np.complex128):
+        evolve_rydberg(problem, step_ns=10.0, threads=2, dtype=dtype)
 assert not compiled, compiled
 """
 

@@ -37,7 +37,6 @@ FASTEST_STEP_RAD = 1.0
 """Step times the fastest interaction or amplitude; the error estimate fails from about 2 on."""
 
 DEFAULT_TOLERANCE = 1e-6
-SINGLE_THREAD_BELOW_ATOMS = 12
 
 _TOLERANCE_OF_LONGEST_STEP = 1e-5
 _SAFETY = 0.7
@@ -292,8 +291,7 @@ class Evolution:
         self._problem = problem
         self._scheme = scheme
         self._dtype = dtype
-        few = problem.n_atoms < SINGLE_THREAD_BELOW_ATOMS
-        self._threads = 1 if few else usable_threads() if threads is None else threads
+        self._threads = usable_threads() if threads is None else threads
         self._backend = backend
         self._kinks = problem.kinks_ns
         self._frame = np.zeros((1, problem.n_atoms))
