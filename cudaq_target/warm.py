@@ -27,9 +27,11 @@ def _warm_up_analog(n_atoms: int) -> None:
     chain = [[7.0 * k, 0.0] for k in range(n_atoms)]
     problem = RydbergProblem.of(chain, 865_723.02, 20.0, Curve.constant(1.0))
     for dtype in (np.complex128, np.complex64):
-        result = evolve_rydberg(problem, step_ns=10.0, dtype=dtype, threads=2)
-        occupations(result.state)
-        sample_packed(result.state, 1, np.random.default_rng(0))
+        state = evolve_rydberg(
+            problem, step_ns=10.0, dtype=dtype, threads=2, measure=occupations
+        ).state
+        occupations(state)
+        sample_packed(state, 1, np.random.default_rng(0))
 
 
 def warm_up() -> float:
