@@ -18,10 +18,12 @@ from cudaq_target.coupler.link_errors import EndpointError, InsecureEndpointErro
 from cudaq_target.errors import (
     DeviceLimitError,
     OptionError,
+    RegisterError,
     TargetError,
     UnsuitableDeviceError,
     UnsupportedKernelError,
     UnsupportedProgramError,
+    WaveformError,
 )
 
 BAD_INPUT, FAILURE = 2, 1
@@ -35,11 +37,13 @@ _INPUT_ERRORS = (
     KeyFileError,
     OptionError,
     PlaybackError,
+    RegisterError,
     ScheduleError,
     SourceError,
     UnsuitableDeviceError,
     UnsupportedKernelError,
     UnsupportedProgramError,
+    WaveformError,
 )
 
 

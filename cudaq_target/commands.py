@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cudaq_target import coupler_commands, kernel_file
+from cudaq_target import coupler_commands, kernel_file, program_file
 from cudaq_target import doctor as diagnosis
 from cudaq_target.device import DEFAULT_DEVICE, bundled_devices, resolve, rules
 from cudaq_target.errors import OptionError, UnsuitableDeviceError
 from cudaq_target.target import Pasqal, Session
 
 if TYPE_CHECKING:
+    from cudaq_target.analog.program import AnalogProgram
     from cudaq_target.program import Program
 
 app = typer.Typer(
@@ -147,7 +148,7 @@ def compile_(
 def report(
     program: Annotated[str, typer.Argument(metavar="PROGRAM.json")], json: Json = False
 ) -> None:
-    """Describe a program written by `compile --output`."""
+    """Describe a program: one written by `compile --output`, AHS or Pulser's JSON."""
     content = _program(program, None)
     if json:
         _print_json(_summary(content))
@@ -184,7 +185,7 @@ def run_(
     source: Source,
     values: Values = None,
     shots: Annotated[int | None, typer.Option(help="Number of shots.")] = None,
-    machine: Annotated[str | None, typer.Option(help="local or qutip.")] = None,
+    machine: Annotated[str | None, typer.Option(help="local, qutip, emu-sv or emu-mps.")] = None,
     device: Device = None,
     noise: Annotated[str | None, typer.Option(help="JSON file of a Pulser noise model.")] = None,
     seed: Seed = None,
@@ -199,16 +200,18 @@ def run_(
     n_shots = shots if shots is not None else session.options.shots or 1000
     if _is_program(source):
         program = _program(source, values, device=device, layout=layout, route=route)
-        counts, device_name = _counts(program, session, n_shots), program.rules.name
+        counts, machine_name = program_file.counts(program, session, n_shots)
+        device_name = program.rules.name
     else:
         kernel = kernel_file.load(source)
         arguments = kernel_file.parse_arguments(values or [])
         counts = kernel_file.sampled(kernel, arguments, session, n_shots)
+        machine_name = session.options.machine
         device_name = resolve(session.options.device or DEFAULT_DEVICE).name
     if json:
         _print_json(
             {
-                "machine": session.options.machine,
+                "machine": machine_name,
                 "device": device_name,
                 "n_shots": n_shots,
                 "counts": counts,
@@ -331,56 +334,16 @@ def _program(
     device: str | None = None,
     layout: str | None = None,
     route: str | None = None,
-) -> Program:
+) -> Program | AnalogProgram:
     """Compile a kernel of a file, or read a program."""
     if not _is_program(source):
         session = _session(device=device, layout=layout, route=route)
         arguments = kernel_file.parse_arguments(values or [])
         return kernel_file.compiled(kernel_file.load(source), arguments, session)
-    from cudaq_target.program import Program  # noqa: PLC0415 - doctor must start without Numba
-
-    for option, given in (("device", device), ("layout", layout), ("route", route)):
-        if given is not None:
-            raise OptionError(
-                f"--{option}", f"{source} is compiled already", "Leave it out, or give the kernel"
-            )
-    if values:
-        raise OptionError(
-            f"argument {values[0]!r}",
-            f"{source} holds a kernel with its arguments applied",
-            "Leave the arguments out, or give the kernel",
-        )
-    try:
-        text = Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(
-            f"program {source!r}",
-            f"the file cannot be read ({error})",
-            "Give a file written by cudaq-target compile --output",
-        ) from error
-    return Program.from_json(text)
+    return program_file.read(source, values or [], device=device, layout=layout, route=route)
 
 
-def _counts(program: Program, session: Session, n_shots: int) -> dict[str, int]:
-    """Run a program without CUDA-Q: the measured qubits, in qubit order."""
-    from cudaq_target import machines  # noqa: PLC0415
-    from cudaq_target.shots import Shots  # noqa: PLC0415
-
-    options = session.options
-    if n_shots < 0:
-        raise OptionError(f"shots {n_shots}", "not allowed", "Give a whole number, 0 or more")
-    bits = machines.get(options.machine).sample(
-        program.timeline,
-        n_shots,
-        noise=options.noise,
-        rng=session.generator(),
-        threads=options.threads,
-    )
-    measured = sorted({entry.qubit for entry in program.circuit.measurements})
-    return Shots.from_bits(bits).marginal(measured or range(program.stats.n_qubits)).counts()
-
-
-def _summary(program: Program) -> dict[str, object]:
+def _summary(program: Program | AnalogProgram) -> dict[str, object]:
     return {
         "kernel": program.kernel,
         "device": program.rules.name,

@@ -250,3 +250,66 @@ def test_the_module_is_the_command() -> None:
         text=True,
     )
     assert len(json.loads(done.stdout)) >= 4
+
+
+def analog_program():
+    """Atom 0 alone, and a pair that blockades itself."""
+    from cudaq_target.analog.model import AnalogSpec, Waveform
+    from cudaq_target.analog.program import build
+
+    pulse = Waveform.constant(500, 2.0 * np.pi, "amplitude")
+    sites = [(-30.0, 0.0), (5.0, 0.0), (10.0, 0.0)]
+    return build(AnalogSpec.of(sites, pulse, name="pair"))
+
+
+def test_analog_programs_of_every_format(tmp_path, capsys):
+    from cudaq_target.analog import ahs
+
+    program = analog_program()
+    files = {"ahs": ahs.dumps(program.spec), "own": program.to_json()}
+    files["pulser"] = program.sequence.to_abstract_repr()
+    seen = set()
+    for name, text in files.items():
+        path = tmp_path / f"{name}.json"
+        path.write_text(text)
+        code, out, err = called(capsys, "run", path, "--shots", 300, "--seed", 4, "--json")
+        assert (code, err) == (0, "")
+        result = json.loads(out)
+        assert (result["machine"], result["device"]) == ("local", "AnalogDevice")
+        assert sum(result["counts"].values()) == 300
+        assert all(string.startswith("1") for string in result["counts"])
+        seen.add(json.dumps(result["counts"]))
+        picture = tmp_path / f"{name}.png"
+        assert called(capsys, "draw", path, "-o", picture)[0] == 0
+        assert picture.stat().st_size > 10_000
+        assert "3 atoms" in called(capsys, "report", path)[1]
+    assert len(seen) == 1  # the same atoms, pulses and seed
+
+
+def test_an_ahs_program_is_compiled_for_a_device(tmp_path, capsys):
+    from cudaq_target.analog import ahs
+
+    source, compiled = tmp_path / "ahs.json", tmp_path / "program.json"
+    source.write_text(ahs.dumps(analog_program().spec))
+    code, out, _ = called(capsys, "compile", source, "--device", "MockDevice", "-o", compiled)
+    assert code == 0
+    assert "MockDevice" in out
+    code, out, _ = called(capsys, "run", compiled, "--machine", "auto-emulator", "--json")
+    assert (code, json.loads(out)["device"]) == (0, "MockDevice")
+    code, _, err = called(capsys, "run", compiled, "--device", "AnalogDevice")
+    assert (code, "is compiled already" in err) == (2, True)
+    code, _, err = called(capsys, "compile", source, "--route", "swap")
+    assert (code, "it is for kernels" in err) == (2, True)
+    close = json.loads(source.read_text())
+    close["setup"]["ahs_register"]["sites"][1] = ["-0.000029", "0"]
+    source.write_text(json.dumps(close))
+    code, _, err = called(capsys, "run", source)
+    assert (code, "AnalogDevice" in err) == (2, True)
+    assert called(capsys, "run", compiled, "--shots", -1)[0] == 2
+
+
+def test_broken_pulser_sequences(tmp_path, capsys):
+    path = tmp_path / "sequence.json"
+    path.write_text('{"operations": [], "channels": {}}')
+    code, _, err = called(capsys, "run", path)
+    assert (code, "Pulser cannot read it" in err) == (2, True)

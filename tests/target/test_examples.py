@@ -53,6 +53,21 @@ def test_coupler_stream() -> None:
     assert main_of("coupler_stream")(2000) == (1000, 1000)
 
 
+def test_analog_z2_chain(capsys) -> None:
+    assert main_of("analog_z2_chain")(7, 500) > 0.85
+    assert "1010101" in capsys.readouterr().out
+
+
+def test_analog_mis(capsys) -> None:
+    results = main_of("analog_mis")(400, 20)
+    assert len(results) == 3
+    for share, before, after in results.values():
+        assert share > 0.75
+        assert after >= before
+    assert any(after > before + 0.1 for _, before, after in results.values())
+    assert "ladder of 3 rungs: optimum 3" in capsys.readouterr().out
+
+
 def test_every_example_is_tested() -> None:
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in FOLDER.glob("*.py")} <= tested
