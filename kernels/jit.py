@@ -27,11 +27,18 @@ except ImportError:  # pragma: no cover - tried in a process of its own
 @overload
 def compiled(function: Function, /) -> Function: ...
 @overload
-def compiled(*, parallel: bool = ..., contract: bool = ...) -> Callable[[Function], Function]: ...
+def compiled(
+    *, parallel: bool = ..., contract: bool = ..., inline: bool = ...
+) -> Callable[[Function], Function]: ...
 
 
 def compiled(
-    function: Function | None = None, /, *, parallel: bool = False, contract: bool = False
+    function: Function | None = None,
+    /,
+    *,
+    parallel: bool = False,
+    contract: bool = False,
+    inline: bool = False,
 ) -> Function | Callable[[Function], Function]:
     """Compile a function of numbers and arrays; it runs without the GIL.
 
@@ -41,6 +48,8 @@ def compiled(
         function: The function; None when options are given.
         parallel: Run its `prange` loops on all of Numba's threads.
         contract: Allow fused multiply-add.
+        inline: Make it a part of what calls it. Calls count the references to each array that they
+            hand over, atomically, which is more work than a short function does.
 
     Returns:
         The compiled function, or a decorator.
@@ -52,11 +61,11 @@ def compiled(
     3.0
     """
     if function is None:
-        return partial(_compile, parallel=parallel, contract=contract)
-    return _compile(function, parallel=parallel, contract=contract)
+        return partial(_compile, parallel=parallel, contract=contract, inline=inline)
+    return _compile(function, parallel=parallel, contract=contract, inline=inline)
 
 
-def _compile(function: Function, *, parallel: bool, contract: bool) -> Function:
+def _compile(function: Function, *, parallel: bool, contract: bool, inline: bool) -> Function:
     if numba is None:
         return function
     make = partial(
@@ -64,6 +73,7 @@ def _compile(function: Function, *, parallel: bool, contract: bool) -> Function:
         nogil=True,
         error_model="numpy",
         parallel=parallel,
+        forceinline=inline,
         fastmath={"contract"} if contract else False,
     )
     result: Function

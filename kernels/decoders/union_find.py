@@ -51,10 +51,7 @@ class UnionFindDecoder(CheckedDecoder):
         """
         super().__init__(graph.n_detectors, graph.n_observables)
         self._graph = graph
-        # Many parallel errors can add up to 0.5, that is to a weight of 0.
-        largest = max(float(graph.weights.max()), float(np.finfo(np.float64).tiny))
-        weights = graph.weights / largest * LARGEST_WEIGHT
-        self._weights = np.maximum(1, np.rint(weights)).astype(np.int32)
+        self._weights = rounded_weights(graph)
         self._is_compiled = _choose(backend) == "cpu"
         self._own = threading.local()
         if self._is_compiled:
@@ -94,6 +91,21 @@ class UnionFindDecoder(CheckedDecoder):
                 return shot
             corrections[shot] = correction
         return -1
+
+
+def rounded_weights(graph: DecodingGraph) -> NDArray[np.int32]:
+    """Scale the weights of a graph to whole numbers.
+
+    Args:
+        graph: From `graph_from_checks` or `graph_from_dem`.
+
+    Returns:
+        In 1 ... `LARGEST_WEIGHT`, shape (n_edges,).
+    """
+    # Many parallel errors can add up to 0.5, that is to a weight of 0.
+    largest = max(float(graph.weights.max()), float(np.finfo(np.float64).tiny))
+    weights = graph.weights / largest * LARGEST_WEIGHT
+    return np.maximum(1, np.rint(weights)).astype(np.int32)
 
 
 def _choose(backend: Backend) -> str:
