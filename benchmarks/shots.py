@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.decoders import decoder_rows
 from benchmarks.report import ROOT, Row, progress
 from benchmarks.timing import Pair, ProbeError, in_turns, last_line, seconds
 from cudaq_target import kernels
@@ -97,6 +98,7 @@ def measured_rows(n_shots: int, repeats: int) -> Iterator[Row]:
     yield copy_row(shots, repeats)
     yield copy_row(np.tile(shots, (LARGE, 1)), repeats)
     yield from small_rows(shots, 100 * repeats)
+    yield from decoder_rows(n_shots, repeats)
     yield Row(
         name="results that differ from NumPy's",
         value=results.count(False),

@@ -108,7 +108,7 @@ def add_look_up(
         ValueError: The name is taken.
     """
     n_keys, n_in = table.keys.shape
-    n_out, n_detectors = table.corrections.shape[1], table.n_detectors
+    n_out, n_detectors = int(table.corrections.shape[1]), table.n_detectors
     state, marks = _laid_out([table.keys, table.corrections, hash_table(table.keys)])
     m0, m1, m2, m3 = marks
 

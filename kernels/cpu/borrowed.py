@@ -7,7 +7,7 @@ no owner to count for; whoever borrows keeps the original alive.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from numba.core import types
 from numba.extending import intrinsic
@@ -24,7 +24,7 @@ def borrowed(_context: Numba, array: Numba) -> tuple[Numba, Callable[..., Numba]
     """Return the same array without its owner; for compiled code alone."""
 
     def emit(target: Numba, builder: Numba, _signature: Numba, arrays: Numba) -> Numba:
-        view = make_array(array)(target, builder, arrays[0])
+        view = cast("Numba", make_array)(array)(target, builder, arrays[0])
         view.meminfo = view.meminfo.type(None)
         view.parent = view.parent.type(None)
         return view._getvalue()

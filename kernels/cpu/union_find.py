@@ -345,7 +345,7 @@ def _sort(numbers: Numbers, n_numbers: Index) -> None:
     while gap > 0:
         for k in range(gap, n_numbers):
             number = numbers[k]
-            place = k
+            place = np.int64(k)
             while place >= gap and numbers[place - gap] > number:
                 numbers[place] = numbers[place - gap]
                 place -= gap
