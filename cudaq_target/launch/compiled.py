@@ -63,7 +63,7 @@ def _bind(session: Session, module_name: str) -> BoundKernel:
             Source(module_name.partition("..")[0]),
             "a module launched without its kernel",
             "its arguments cannot be read back from CUDA-Q",
-            "Call cudaq.sample, cudaq.observe or cudaq.run with the kernel",
+            "Call cudaq.sample, cudaq.observe or cudaq.run with the kernel, or cudaq.evolve",
         )
     kernel, values = call
     return kernels.bind(session, kernel, values)
