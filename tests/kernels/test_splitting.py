@@ -71,7 +71,7 @@ def test_compiled_code_gives_what_numpy_gives(n_atoms, dtype):
 @pytest.mark.parametrize("n_atoms", [14, 16])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_number_of_threads_changes_no_bit(n_atoms, dtype):
-    state, *stages = case(n_atoms, 4, 1)
+    state, *stages = case(n_atoms, 20, 1)
     one, two, three = (
         advanced(state, *stages, dtype=dtype, backend="cpu", threads=threads)
         for threads in (1, 2, 3)

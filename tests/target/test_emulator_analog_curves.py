@@ -61,7 +61,9 @@ def test_kinks_are_where_slopes_or_values_change():
     times = [0.0, 10.0, 20.0, 30.0, 40.0]
     assert Curve.linear(times, [0.0, 1.0, 2.0, 2.0, 2.0]).kinks_ns == (20.0,)
     assert Curve.step(times, [1.0, 1.0, 2.0, 2.0, 7.0]).kinks_ns == (20.0,)
-    assert Curve.smooth(times, [0.0, 4.0, 2.0, 5.0, 2.0]).kinks_ns == ()
+    values = [0.0, 4.0, 2.0, 5.0, 2.0]
+    assert Curve.smooth(times, values).kinks_ns == (10.0, 20.0, 30.0)
+    assert Curve.smooth(np.array(times) / 10.0, values).kinks_ns == ()
     assert Curve.constant(3.0).kinks_ns == ()
 
 

@@ -23,6 +23,9 @@ _SPIKE = 8.0
 
 _NEIGHBOURS = 6
 
+_APART_NS = 5.0
+"""Distance from which the points of a smooth curve are kinks (ns)."""
+
 _ROUNDING = 1e-9
 """Second differences below this, relative to the largest sample, are rounding noise."""
 
@@ -187,7 +190,10 @@ class Curve:
             values: Values, shape (k,) or (k, n_atoms).
         """
         times, levels = _knots(times_ns, values)
-        return cls(times, _pchip(times, levels))
+        gaps = np.diff(times)
+        # Second derivatives jump at every point; between close ones they hardly matter.
+        apart = np.minimum(gaps[1:], gaps[:-1]) >= _APART_NS
+        return cls(times, _pchip(times, levels), tuple(times[1:-1][apart].tolist()))
 
     @classmethod
     def of_steps(cls, samples: ArrayLike, step_ns: float = 1.0) -> Curve:
