@@ -26,7 +26,7 @@ def parities(shots: Words, n_bits: int, checks: Words, *, backend: Backend = "au
         shots: Packed shots, shape (n_shots, ceil(n_bits / 64)).
         n_bits: Bits per shot.
         checks: The rows of H, packed, on the host, shape (n_checks, ceil(n_bits / 64)): bit k of
-            row c says whether check c holds qubit k. `pack_bits` makes them of a matrix.
+            row c says whether check c holds qubit k. `pack_bits` makes them of a uint8 matrix.
         backend: Where to compute.
 
     Returns:

@@ -38,7 +38,11 @@ PARAMETERS = ("rabi_rad_per_us", "detuning_rad_per_us", "phase_rad")
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """A pulse experiment of which each shot gives one bit.
+    """A pulse experiment on an atom in 0, of which each shot gives one bit.
+
+    With Rabi frequency W, detuning D, duration t and shift s the probability to read 1 is
+    W² / (W² + D²) sin²(sqrt(W² + D²) t / 2) for "rabi", one pulse, and
+    (1 + cos(D t + phase - s)) / 2 for "ramsey", two short pi/2 pulses.
 
     Attributes:
         kind: "rabi" or "ramsey".
@@ -77,7 +81,8 @@ def outcome_probabilities(
     """Compute the probability to read 1, for each experiment and each point.
 
     Args:
-        parameters: Points, shape (n_points, 3); see `PARAMETERS`.
+        parameters: Points: Rabi frequency (rad/µs), detuning (rad/µs) and phase (rad), shape
+            (n_points, 3).
         experiments: At least one.
         errors: Of preparation and read-out.
         backend: Where to compute.
@@ -236,6 +241,9 @@ def _check_experiments(experiments: Sequence[Experiment]) -> Reals:
         raise KernelInputError("experiments", "are none", "give at least one")
     kinds = {"rabi": RABI, "ramsey": RAMSEY}
     for experiment in experiments:
+        if not isinstance(experiment, Experiment):
+            found = f"hold {experiment!r}"
+            raise KernelInputError("experiments", found, "use Experiment(kind, duration_us)")
         if experiment.kind not in kinds:
             found = f"hold the kind {experiment.kind!r}"
             raise KernelInputError("experiments", found, "use 'rabi' or 'ramsey'")

@@ -11,7 +11,6 @@ from cudaq_target.kernels.arguments import check_reals, check_vector
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.estimation import (
     NO_ERRORS,
-    PARAMETERS,
     Experiment,
     OutcomeErrors,
     check_parameter,
@@ -36,8 +35,8 @@ class GridPosterior:
     """Weights of the points of a grid; updates give a new one.
 
     Attributes:
-        axes: Ascending values of `estimation.PARAMETERS`, each of shape (n_values,); a parameter
-            that is known has one value.
+        axes: Ascending values of Rabi frequency (rad/µs), detuning (rad/µs) and phase (rad), each
+            of shape (n_values,); a parameter that is known has one value.
         log_weights: Of sum 1, in C order of the axes, shape (n_points,).
     """
 
@@ -61,7 +60,7 @@ class GridPosterior:
         """
         axes = tuple(
             _check_axis(axis, name)
-            for axis, name in zip((rabi, detuning, phase), PARAMETERS, strict=True)
+            for axis, name in ((rabi, "rabi"), (detuning, "detuning"), (phase, "phase"))
         )
         n_points = int(np.prod([len(axis) for axis in axes]))
         return cls((axes[0], axes[1], axes[2]), np.full(n_points, -np.log(n_points)))
@@ -101,7 +100,7 @@ class GridPosterior:
         """Return the values between the tails of weight (1 - mass) / 2 each.
 
         Args:
-            parameter: Column of `estimation.PARAMETERS`.
+            parameter: 0 Rabi frequency, 1 detuning, 2 phase.
             mass: In (0, 1); points of the grid at the ends count as inside.
 
         Raises:
@@ -184,8 +183,10 @@ class GridPosterior:
 
 def _check_axis(values: ArrayLike, name: str) -> Reals:
     axis = check_vector(values, name)
-    if axis.size == 0 or (np.diff(axis) <= 0.0).any():
-        raise KernelInputError(
-            name, f"has shape {axis.shape}", "give ascending values, one or more"
-        )
+    if axis.size == 0:
+        raise KernelInputError(name, "has no values", "give one or more, ascending")
+    falls = np.flatnonzero(np.diff(axis) <= 0.0)
+    if len(falls):
+        before, after = axis[falls[0]], axis[falls[0] + 1]
+        raise KernelInputError(name, f"has {after} after {before}", "give ascending values")
     return axis

@@ -61,7 +61,7 @@ def pack_bits(bits: Bits, *, backend: Backend = "auto") -> Words:
     """Pack one byte per bit into shots; undoes `unpack_bits`.
 
     Args:
-        bits: Zeros and ones, shape (n_shots, n_bits), C-contiguous.
+        bits: Zeros and ones, uint8 or bool, shape (n_shots, n_bits), C-contiguous.
         backend: Where to compute.
 
     Returns:
@@ -256,6 +256,11 @@ def concatenate_shots(
     """
     if not frames:
         raise KernelInputError("frames", "is empty", "give at least one frame")
+    for k, frame in enumerate(frames):
+        if not (isinstance(frame, tuple | list) and len(frame) == 2):
+            raise KernelInputError(
+                f"frame {k}", f"is of type {type(frame).__name__}", "give pairs (shots, n_bits)"
+            )
     n_bits = frames[0][1]
     for k, (shots, width) in enumerate(frames):
         if width != n_bits:

@@ -106,7 +106,8 @@ class RunningMoments:
             KernelInputError: There are not more rows than `n_fitted`.
         """
         if self.n <= n_fitted:
-            raise KernelInputError("n_fitted", f"is {n_fitted}", f"only {self.n} rows were added")
+            found, expected = f"are {self.n} so far", f"this needs {n_fitted + 1} or more"
+            raise KernelInputError("values", found, expected)
         return self.squares / (self.n - n_fitted)
 
     def standard_error(self) -> Reals:

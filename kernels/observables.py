@@ -26,7 +26,7 @@ from cudaq_target.kernels.arguments import (
 )
 from cudaq_target.kernels.backends import Backend, implementation
 from cudaq_target.kernels.errors import KernelInputError
-from cudaq_target.kernels.packed import check_shots
+from cudaq_target.kernels.packed import check_shots, check_terms
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -392,4 +392,4 @@ def check_masks(masks: Words, n_bits: int) -> None:
         KernelInputError: See above, or a term on a missing qubit.
     """
     host_array(masks, "masks")
-    check_shots(masks, n_bits, name="masks", allow_empty=True)
+    check_terms(masks, n_bits)

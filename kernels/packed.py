@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WORD_BITS = 64
+_CLEAR = "clear the unused bits of the last word"
 
 
 def word_count(n_bits: int) -> int:
@@ -59,10 +60,31 @@ def check_shots(
             bits unless `allow_empty`.
     """
     check_bit_count(n_bits, at_least=0 if allow_empty else 1)
-    _check_words(shots, n_bits, name, "packed shots are uint64; pack_bits makes them", "bits")
+    remedy = "packed shots are uint64; pack_bits makes them of uint8[n_shots, n_bits]"
+    _check_words(shots, n_bits, name, remedy, "bits", "n_shots")
     if shots.shape[0] == 0 and not allow_empty:
         raise KernelInputError(name, "holds no shots", "this kernel needs at least one")
-    _check_stray_bits(shots, n_bits, name, "n_bits")
+    _check_stray_bits(shots, n_bits, name, "n_bits", _CLEAR)
+
+
+def check_terms(masks: NDArray[np.uint64], n_bits: int, *, allow_empty: bool = True) -> None:
+    """Refuse what is not packed terms, each a row that names its qubits.
+
+    Args:
+        masks: On the host or on a GPU, shape (n_terms, ceil(n_bits / 64)).
+        n_bits: Bits per shot.
+        allow_empty: Whether no terms are fine.
+
+    Raises:
+        KernelInputError: Wrong dtype, shape, strides, or a qubit beyond `n_bits`; no terms unless
+            `allow_empty`.
+    """
+    check_bit_count(n_bits, at_least=0 if allow_empty else 1)
+    remedy = "packed terms are uint64; pack_bits makes them of uint8[n_terms, n_bits]"
+    _check_words(masks, n_bits, "masks", remedy, "bits", "n_terms")
+    if masks.shape[0] == 0 and not allow_empty:
+        raise KernelInputError("masks", "holds no terms", "give at least one")
+    _check_stray_bits(masks, n_bits, "masks", "n_bits", "a term names qubits of the shots only")
 
 
 def check_planes(planes: NDArray[np.uint64], n_shots: int, *, name: str = "planes") -> None:
@@ -78,8 +100,9 @@ def check_planes(planes: NDArray[np.uint64], n_shots: int, *, name: str = "plane
             number of shots.
     """
     check_integer(n_shots, "n_shots")
-    _check_words(planes, n_shots, name, "planes are uint64; transpose_bits makes them", "shots")
-    _check_stray_bits(planes, n_shots, name, "n_shots")
+    remedy = "planes are uint64; transpose_bits makes them"
+    _check_words(planes, n_shots, name, remedy, "shots", "n_bits")
+    _check_stray_bits(planes, n_shots, name, "n_shots", _CLEAR)
 
 
 def check_qubits(
@@ -118,21 +141,25 @@ def check_qubits(
     return found.astype(np.int64)
 
 
-def _check_words(words: NDArray[np.uint64], n_bits: int, name: str, remedy: str, what: str) -> None:
+def _check_words(
+    words: NDArray[np.uint64], n_bits: int, name: str, remedy: str, what: str, rows: str
+) -> None:
     dtype = getattr(words, "dtype", None)
     if dtype != np.uint64:
         found = f"is a {type(words).__name__}" if dtype is None else f"has dtype {dtype}"
         raise KernelInputError(name, found, remedy)
     n_words = word_count(n_bits)
     if words.ndim != 2 or words.shape[1] != n_words:
-        expected = f"{n_bits} {what} need (n_{'bits' if what == 'shots' else 'shots'}, {n_words})"
+        expected = f"{n_bits} {what} need ({rows}, {n_words})"
         raise KernelInputError(name, f"has shape {words.shape}", expected)
     if not words.flags.c_contiguous:
         expected = "pass numpy.ascontiguousarray(...) or cupy.ascontiguousarray(...) of it"
         raise KernelInputError(name, f"has strides {words.strides}", expected)
 
 
-def _check_stray_bits(words: NDArray[np.uint64], n_bits: int, name: str, limit: str) -> None:
+def _check_stray_bits(
+    words: NDArray[np.uint64], n_bits: int, name: str, limit: str, remedy: str
+) -> None:
     used = int(n_bits) % WORD_BITS
     if used == 0 or words.shape[0] == 0:
         return
@@ -146,4 +173,4 @@ def _check_stray_bits(words: NDArray[np.uint64], n_bits: int, name: str, limit: 
         bad = np.flatnonzero(last & stray)[:1] if np.bitwise_or.reduce(last) & stray else []
     if len(bad):
         found = f"row {int(bad[0])} has a bit set beyond {limit} = {n_bits}"
-        raise KernelInputError(name, found, "clear the unused bits of the last word")
+        raise KernelInputError(name, found, remedy)

@@ -46,7 +46,8 @@ class ParticlePosterior:
     (1 - a²) times that of the posterior, which keeps mean and covariance.
 
     Attributes:
-        parameters: The particles, shape (n_particles, 3); see `estimation.PARAMETERS`.
+        parameters: The particles: Rabi frequency (rad/µs), detuning (rad/µs) and phase (rad),
+            shape (n_particles, 3).
         log_weights: Of sum 1, shape (n_particles,).
     """
 
@@ -60,7 +61,7 @@ class ParticlePosterior:
         """Draw particles uniformly from a box.
 
         Args:
-            low: Least value of each parameter, shape (3,).
+            low: Least Rabi frequency (rad/µs), detuning (rad/µs) and phase (rad), shape (3,).
             high: Largest value; the same as `low` for one that is known.
             n_particles: How many.
             rng: Generator or seed.
@@ -105,7 +106,7 @@ class ParticlePosterior:
         """Return the values between the tails of weight (1 - mass) / 2 each.
 
         Args:
-            parameter: Column of `estimation.PARAMETERS`.
+            parameter: 0 Rabi frequency, 1 detuning, 2 phase.
             mass: In (0, 1).
 
         Raises:

@@ -154,7 +154,8 @@ class PauliStream:
             shots, widths add. "rounds" takes the k-th values of all groups together as one value of
             the whole sum: variances add, which is narrower by up to sqrt(G), and values of a group
             ahead of the others wait.
-        method: See `kernels.intervals`.
+        method: "mixture" (`MixtureBernstein`), "bernstein" (`EmpiricalBernstein`) or "betting"
+            (`HedgedBetting`); which to take is said in `kernels.intervals`.
 
     Raises:
         KernelInputError: No groups, or another argument makes no sense.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cudaq_target.kernels.errors import KernelInputError
-from cudaq_target.kernels.packed import check_qubits, check_shots
+from cudaq_target.kernels.packed import check_qubits, check_terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +138,7 @@ def parities(masks: NDArray[np.uint64], n_qubits: int) -> DeviceFunction:
     Raises:
         KernelInputError: The masks are not packed rows of `n_qubits` bits, or there is none.
     """
-    check_shots(masks, n_qubits, name="masks")
+    check_terms(masks, n_qubits, allow_empty=False)
     return DeviceFunction(
         Kind.PARITIES, _BATCH_BYTES, masks.copy(), n_bits=n_qubits, n_rows=len(masks)
     )

@@ -42,7 +42,8 @@ class StreamingMean:
         low: Least value that can occur.
         high: Largest value that can occur.
         confidence: That all intervals that are ever looked at contain the mean.
-        method: See `kernels.intervals`.
+        method: "mixture" (`MixtureBernstein`), "bernstein" (`EmpiricalBernstein`) or "betting"
+            (`HedgedBetting`); which to take is said in `kernels.intervals`.
 
     Raises:
         KernelInputError: Bounds, level or method make no sense.

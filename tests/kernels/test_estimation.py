@@ -315,8 +315,10 @@ ONE = [Experiment("rabi", 1.0)]
         (lambda: estimation.posterior_update([-np.inf], [0.5], 1, 1), "one must be finite"),
         (lambda: estimation.posterior_update([], [], 1, 1), "log_weights has dtype"),
         (lambda: estimation.information_gain([0.0], [[0.5, 0.5]]), "probabilities has shape"),
-        (lambda: GridPosterior.uniform(rabi=[], detuning=[0.0]), "rabi_rad_per_us has shape"),
-        (lambda: GridPosterior.uniform(rabi=[2.0, 1.0], detuning=[0.0]), "give ascending"),
+        (lambda: GridPosterior.uniform(rabi=[], detuning=[0.0]), "rabi has no values"),
+        (lambda: GridPosterior.uniform(rabi=[2.0, 1.0], detuning=[0.0]), "rabi has 1.0 after 2.0"),
+        (lambda: GridPosterior.uniform(rabi=[1.0], detuning=0.0), r"detuning has shape \(\)"),
+        (lambda: estimation.outcome_probabilities([[1.0, 0, 0]], ["rabi"]), "hold 'rabi'; use Exp"),
         (lambda: GridPosterior.uniform(rabi=[np.inf], detuning=[0.0]), "holds inf"),
         (lambda: GridPosterior.uniform(rabi=[1.0], detuning=[0.0]).drifted([-1, 0, 0]), "spread"),
         (

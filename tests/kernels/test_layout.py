@@ -169,6 +169,7 @@ BAD_CALLS = {
     "half a qubit": (lambda: layout.marginal_bits(SHOTS, 3, [0.5]), "an array of float64"),
     "two axes": (lambda: layout.marginal_bits(SHOTS, 3, [[0, 1]]), r"with shape \(1, 2\)"),
     "no frames": (lambda: layout.concatenate_shots([]), "frames is empty"),
+    "frames without widths": (lambda: layout.concatenate_shots([SHOTS]), "give pairs"),
     "two widths": (
         lambda: layout.concatenate_shots([(SHOTS, 3), (SHOTS, 4)]),
         "frame 1 has 4 bits per shot, frame 0 has 3",

@@ -93,8 +93,8 @@ BAD_CALLS = {
     "NaN": (lambda: START.add(np.array([[0.0, np.nan]])), "holds NaN or infinity"),
     "infinity": (lambda: START.add(np.array([[np.inf, -np.inf]])), "holds NaN or infinity"),
     "merge": (lambda: START.merge(RunningMoments.empty(1)), "other has 1 columns; expected 2"),
-    "variance of nothing": (START.variance, "only 0 rows"),
-    "variance of one": (lambda: START.add(np.zeros((1, 2))).standard_error(), "only 1 rows"),
+    "variance of nothing": (START.variance, "values are 0 so far; this needs 2"),
+    "variance of one": (lambda: START.add(np.zeros((1, 2))).standard_error(), "are 1 so far"),
 }
 
 

@@ -149,7 +149,7 @@ def test_bad_shots(kernel, shots, n_bits, match) -> None:
         (lambda: observables.ising_energies(*GOOD, [], [], None, np.inf), "constant holds inf"),
         (
             lambda: observables.pauli_z_values(*GOOD, np.array([[8]], np.uint64), [1.0]),
-            "masks: row 0|masks row 0 has a bit set beyond",
+            "masks row 0 has a bit set beyond n_bits = 3; a term names qubits of the shots",
         ),
         (
             lambda: observables.pauli_z_values(*GOOD, np.array([[1]], np.uint64), [np.inf]),
@@ -157,7 +157,11 @@ def test_bad_shots(kernel, shots, n_bits, match) -> None:
         ),
         (
             lambda: observables.pauli_z_expectation(*GOOD, np.array([[1]])),
-            "masks has dtype int64",
+            "masks has dtype int64; packed terms are uint64",
+        ),
+        (
+            lambda: observables.pauli_z_expectation(*GOOD, np.array([1], np.uint64)),
+            r"3 bits need \(n_terms, 1\)",
         ),
         (lambda: observables.ising_energies(*GOOD, OnDevice(), [1.0]), "edges lies on the GPU"),
         (lambda: observables.pauli_z_values(*GOOD, OnDevice(), []), "masks lies on the GPU"),

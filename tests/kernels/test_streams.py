@@ -212,7 +212,7 @@ def test_next_group_is_where_a_shot_helps_most() -> None:
         (lambda: StreamingMean(0.0, 1.0, method="clt"), "method is 'clt'"),
         (lambda: StreamingMean(1.0, 0.0), "low < high"),
         (lambda: StreamingMean(0.0, 1.0).mean, "are none so far"),
-        (lambda: StreamingMean(0.0, 1.0).standard_error, "only 0 rows"),
+        (lambda: StreamingMean(0.0, 1.0).standard_error, "values are 0 so far"),
         (lambda: StreamingMean(0.0, 1.0).update(np.array([2.0])), "values contain 2.0"),
         (lambda: StreamingMean(0, 1).merged(StreamingMean(0, 1, method="betting")), "of method"),
         (lambda: StreamingMean(0, 1).merged(StreamingMean(0, 2)), "both need"),
