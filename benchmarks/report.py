@@ -190,11 +190,13 @@ def machine_facts() -> dict[str, object]:
 
 
 def table(report: Report) -> str:
-    """Return the rows as aligned text."""
+    """Return the rows as aligned text, below them why some could not run, then the sections."""
     head = ("", "name", "value", "unit", "peer", "ratio", "reach")
     where = report.machine
     first = f"{report.bench}: {where['cpu']}, {where['cores']} cores, load {where['load_1min']}"
     parts = [first + "\n" + aligned([head, *(cells(row.public()) for row in report.rows)])]
+    missing = (row.note for row in report.rows if row.value is None and row.note)
+    parts += dict.fromkeys(note.removeprefix("could not run: ") for note in missing)
     for name, lines in report.sections.items():
         names = columns(lines)
         if not any(isinstance(value, list) for line in lines for value in line.values()):

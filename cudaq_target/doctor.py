@@ -87,8 +87,10 @@ _OPTIONAL = (
     ("pulser-simulation", "machine='qutip'", f"pip install '{_DISTRIBUTION}[emu]'"),
     ("matplotlib", "pictures", f"pip install '{_DISTRIBUTION}[draw]'"),
     ("rich", "progress bars", f"pip install '{_DISTRIBUTION}[cli]'"),
-    ("emu-sv", "nothing in this version", ""),
-    ("emu-mps", "nothing in this version", ""),
+    ("emu-sv", "machine='emu-sv'", f"pip install '{_DISTRIBUTION}[emu-torch]'"),
+    ("emu-mps", "machine='emu-mps'", f"pip install '{_DISTRIBUTION}[emu-torch]'"),
+    ("pyzmq", "links over ipc:// and tcp://", "pip install pyzmq"),
+    ("pymatching", "the decoder of that name", f"pip install '{_DISTRIBUTION}[decode]'"),
 )
 
 

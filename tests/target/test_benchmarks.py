@@ -10,6 +10,7 @@ import pytest
 from benchmarks import accuracy, circuits, digital, kernels, qiskit_peer, run, table
 from benchmarks import compile as lowering
 from benchmarks.report import Goal, Report, Row, machine_facts, summary, write
+from benchmarks.report import table as report_table
 from tests.target.simulate import state_of
 
 KEYS = ["name", "value", "unit", "peer", "ratio", "reach", "holds"]
@@ -139,9 +140,11 @@ def test_record_and_table(tmp_path):
         Row(
             "time | of things", 1.5, "ms", "peer: 3 ms", 2.0, "<= 2", True, samples=(1.0, 1.5, 2.0)
         ),
-        Row("not run", None, "s", reach="<= 1"),
+        Row("not run", None, "s", reach="<= 1", note="could not run: no such device"),
+        Row("not run either", None, "s", note="could not run: no such device"),
     )
     report = Report("example", rows, "python -m benchmarks.run example", machine_facts())
+    assert report_table(report).endswith("\n\nno such device")
     write(report, tmp_path / "example.json")
     text = table.tables(tmp_path)
     assert "| time \\| of things | 1.5 | ms | min 1, p99 2, max 2, n 3 | peer: 3 ms | 2× |" in text
