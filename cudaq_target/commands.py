@@ -40,7 +40,7 @@ Values = Annotated[
     list[str] | None, typer.Argument(metavar="[ARGUMENTS]...", help="The kernel's, as JSON.")
 ]
 Device = Annotated[str | None, typer.Option(help="Name of a device, or a device file.")]
-Layout = Annotated[str | None, typer.Option(help="JSON file with [x, y] of each site (µm).")]
+Layout = Annotated[str | None, typer.Option(help="JSON file with x and y of each site (µm).")]
 Route = Annotated[str | None, typer.Option(help="swap or direct.")]
 Seed = Annotated[int | None, typer.Option(help="Makes the result reproducible.")]
 
@@ -185,7 +185,7 @@ def run_(
     source: Source,
     values: Values = None,
     shots: Annotated[int | None, typer.Option(help="Number of shots.")] = None,
-    machine: Annotated[str | None, typer.Option(help="local, qutip, emu-sv or emu-mps.")] = None,
+    machine: Annotated[str | None, typer.Option(help="local, qutip, emu-sv, emu-mps or auto-emulator.")] = None,
     device: Device = None,
     noise: Annotated[str | None, typer.Option(help="JSON file of a Pulser noise model.")] = None,
     seed: Seed = None,
@@ -276,7 +276,10 @@ def keys(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Which benchmark, for example compile or rtt.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="compile, digital, analog, kernels, rtt, throughput, stream or gpu."),
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer cases and repeats.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for CSV files and a picture, where there are any.")
