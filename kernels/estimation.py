@@ -237,6 +237,8 @@ def _check_points(parameters: ArrayLike) -> Reals:
 
 
 def _check_experiments(experiments: Sequence[Experiment]) -> Reals:
+    if isinstance(experiments, Experiment):
+        raise KernelInputError("experiments", "are a single one", "give a sequence: [experiment]")
     if not len(experiments):
         raise KernelInputError("experiments", "are none", "give at least one")
     kinds = {"rabi": RABI, "ramsey": RAMSEY}

@@ -106,7 +106,7 @@ class GridPosterior:
         Raises:
             KernelInputError: There is no such parameter, or the mass makes no sense.
         """
-        check_confidence(mass)
+        check_confidence(mass, "mass")
         below = np.cumsum(self.marginal(parameter))
         tail = 0.5 * (1.0 - mass)
         axis = self.axes[parameter]

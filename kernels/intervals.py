@@ -71,14 +71,14 @@ class Interval:
         return Interval(self.low + other.low, self.high + other.high)
 
 
-def check_confidence(confidence: float) -> None:
+def check_confidence(confidence: float, name: str = "confidence") -> None:
     """Refuse a level outside (0, 1).
 
     Raises:
         KernelInputError: See above.
     """
-    if not 0.0 < check_number(confidence, "confidence") < 1.0:
-        raise KernelInputError("confidence", f"is {confidence}", "use a number between 0 and 1")
+    if not 0.0 < check_number(confidence, name) < 1.0:
+        raise KernelInputError(name, f"is {confidence}", "use a number between 0 and 1")
 
 
 def check_bounds(low: float, high: float) -> None:

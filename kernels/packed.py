@@ -147,7 +147,8 @@ def _check_words(
     dtype = getattr(words, "dtype", None)
     if dtype != np.uint64:
         found = f"is a {type(words).__name__}" if dtype is None else f"has dtype {dtype}"
-        raise KernelInputError(name, found, remedy)
+        whole = hasattr(words, "packed") and hasattr(words, "n_bits")
+        raise KernelInputError(name, found, "pass its .packed and .n_bits" if whole else remedy)
     n_words = word_count(n_bits)
     if words.ndim != 2 or words.shape[1] != n_words:
         expected = f"{n_bits} {what} need ({rows}, {n_words})"

@@ -112,7 +112,7 @@ class ParticlePosterior:
         Raises:
             KernelInputError: There is no such parameter, or the mass makes no sense.
         """
-        check_confidence(mass)
+        check_confidence(mass, "mass")
         check_parameter(parameter)
         order = np.argsort(self.parameters[:, parameter], kind="stable")
         below = np.cumsum(np.exp(self.log_weights)[order])
@@ -142,9 +142,11 @@ class ParticlePosterior:
             backend: Where to compute the weights.
 
         Raises:
-            KernelInputError: See `estimation.outcome_probabilities`, `estimation.posterior_update`.
+            KernelInputError: See `estimation.outcome_probabilities`, `estimation.posterior_update`;
+                `rng` is no generator.
             BackendUnavailableError: The back end does not run here.
         """
+        _check_generator(rng)
         likely = outcome_probabilities(self.parameters, [experiment], errors, backend=backend)[0]
         new = posterior_update(self.log_weights, likely, n_ones, n_shots, backend=backend)
         weighted = type(self)(self.parameters, new)
@@ -153,7 +155,12 @@ class ParticlePosterior:
         return weighted
 
     def resampled(self, rng: np.random.Generator) -> Self:
-        """Draw as many particles of equal weight, of nearly the same mean and covariance."""
+        """Draw as many particles of equal weight, of nearly the same mean and covariance.
+
+        Raises:
+            KernelInputError: `rng` is no generator.
+        """
+        _check_generator(rng)
         n_particles = len(self.parameters)
         cumulative = np.cumsum(np.exp(self.log_weights))
         # One uniform number for all (systematic resampling) varies least.
@@ -173,8 +180,9 @@ class ParticlePosterior:
             rng: Draws one step per particle and parameter.
 
         Raises:
-            KernelInputError: A spread is negative or not finite.
+            KernelInputError: A spread is negative or not finite, or `rng` is no generator.
         """
+        _check_generator(rng)
         steps = check_reals(spread, (3,), "spread")
         if (steps < 0.0).any():
             raise KernelInputError("spread", f"holds {steps.min()}", "use 0 or more")
@@ -197,3 +205,10 @@ class ParticlePosterior:
         return most_informative(
             self.parameters, self.log_weights, candidates, errors, backend=backend
         )
+
+
+def _check_generator(rng: np.random.Generator) -> None:
+    """Refuse a seed where many draws follow one another: each would be the same."""
+    if not isinstance(rng, np.random.Generator):
+        expected = "make a numpy.random.Generator once and pass it every time"
+        raise KernelInputError("rng", f"is a {type(rng).__name__}", expected)

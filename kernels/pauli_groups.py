@@ -181,6 +181,10 @@ class PauliStream:
     def __post_init__(self) -> None:
         if not self.groups:
             raise KernelInputError("groups", "are none", "give at least one")
+        strange = [group for group in self.groups if not isinstance(group, PauliGroup)]
+        if strange:
+            expected = "group_pauli_terms gives the constant first, then the groups"
+            raise KernelInputError("groups", f"hold {strange[0]!r}", expected)
         if self.combine not in ("union", "rounds"):
             raise KernelInputError("combine", f"is {self.combine!r}", "use 'union' or 'rounds'")
         check_confidence(self.confidence)

@@ -323,7 +323,16 @@ ONE = [Experiment("rabi", 1.0)]
         (lambda: GridPosterior.uniform(rabi=[1.0], detuning=[0.0]).drifted([-1, 0, 0]), "spread"),
         (
             lambda: GridPosterior.uniform(rabi=[1.0], detuning=[0.0]).credible_interval(0, 1.0),
-            "confidence is 1.0",
+            "mass is 1.0",
+        ),
+        (lambda: estimation.outcome_probabilities(POINTS, ONE[0]), "are a single one"),
+        (
+            lambda: ParticlePosterior.uniform([1, 0, 0], [3, 0, 0], 5, 1).updated(ONE[0], 1, 2, 7),
+            "rng is a int; make a numpy.random.Generator",
+        ),
+        (
+            lambda: ParticlePosterior.uniform([1, 0, 0], [3, 0, 0], 5, 1).drifted([0, 0, 0], 7),
+            "rng is a int",
         ),
         (lambda: ParticlePosterior.uniform([1, 0, 0], [0, 0, 0], 5, 1), "low is"),
         (lambda: ParticlePosterior.uniform([0, 0, 0], [1, 0, 0], 0, 1), "n_particles is 0"),

@@ -14,6 +14,7 @@ from cudaq_target.kernels.packed import (
     check_shots,
     word_count,
 )
+from cudaq_target.shots import Shots
 from tests.kernels import backends
 from tests.kernels.backends import BAD_SHOTS, NO_SHOTS, random_shots
 
@@ -67,3 +68,8 @@ def test_qubits_come_back_as_integers() -> None:
     assert check_qubits(np.array([2, 0], dtype=np.uint8), 3).tolist() == [2, 0]
     with pytest.raises(KernelInputError, match="names qubit 3; shots of 3 bits have qubits 0 to 2"):
         check_qubits([1, 3], 3, name="edge")
+
+
+def test_an_object_that_holds_shots_names_its_parts() -> None:
+    with pytest.raises(KernelInputError, match=r"a Shots; pass its \.packed and \.n_bits"):
+        check_shots(Shots(np.array([[1]], dtype=np.uint64), 1), 1)  # type: ignore[arg-type]

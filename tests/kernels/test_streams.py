@@ -222,6 +222,7 @@ def test_next_group_is_where_a_shot_helps_most() -> None:
         (lambda: group_pauli_terms({"ZA": 1.0}), "letters are I, X, Y and Z"),
         (lambda: group_pauli_terms({"ZZ": float("nan")}), "weight of 'ZZ' holds nan"),
         (lambda: PauliStream(()), "groups are none"),
+        (lambda: PauliStream(group_pauli_terms({"Z": 1.0})), "gives the constant first"),
         (lambda: PauliStream(group_pauli_terms({"Z": 1.0})[1], combine="max"), "combine is 'max'"),
         (lambda: PauliStream(group_pauli_terms({"Z": 1.0})[1], confidence=2.0), "confidence is"),
         (
