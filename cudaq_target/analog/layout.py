@@ -160,7 +160,7 @@ def _check_radius(rules: AnalogRules, atoms: NDArray[np.float64]) -> None:
             limit=f"distances from the centre of at most {rules.max_radius_um:g} µm",
             device=rules.name,
             remedy=(
-                f"Multiply all coordinates by {rules.max_radius_um / radii[farthest]:.4f} or less, "
+                f"Multiply all coordinates by {rules.max_radius_um / radii[farthest]:.4g} or less, "
                 "or leave atoms out"
             ),
             atoms=(farthest,),

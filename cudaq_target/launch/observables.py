@@ -99,8 +99,21 @@ def read_observables(given: Any, n_atoms: int) -> Observables:  # noqa: ANN401
         raise OptionError("observables", "they are no list", "Write observables=[...]")
     spins = [_as_spin(operator, position) for position, operator in enumerate(given)]
     operators = canonical_operators(spins)
+    for position, operator in enumerate(operators):
+        _check_atoms(operator, position, n_atoms)
     sums = tuple(read_operator(operator, "evolve", n_atoms) for operator in operators)
     return Observables(tuple(operators), sums)
+
+
+def _check_atoms(operator: cudaq.SpinOperator, position: int, n_atoms: int) -> None:
+    last = max(operator.degrees, default=0)
+    if last >= n_atoms:
+        atoms = "1 atom" if n_atoms == 1 else f"{n_atoms} atoms"
+        raise OptionError(
+            f"observable {position}",
+            f"it acts on atom {last}, the program has {atoms}",
+            "Count atoms from 0, without the empty sites",
+        )
 
 
 def _as_spin(operator: Any, position: int) -> Any:  # noqa: ANN401

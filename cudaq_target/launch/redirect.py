@@ -86,6 +86,10 @@ def launches(cudaq: ModuleType) -> None:
     for name in ("launch_sample", "launch_observe", "launch_dem"):
         original = _unwrapped(getattr(cudaq.cudaq_runtime, name))
         _install(cudaq.cudaq_runtime, name, _stock_launch(original), original)
+    for name in ("launch_analog_kernel", "launch_analog_kernel_async"):
+        original = _unwrapped(getattr(cudaq.cudaq_runtime, name))
+        replacement = _launch(original, "cudaq_target.launch.refused", name)
+        _install(cudaq.cudaq_runtime, name, replacement, original)
 
 
 def random_seed(cudaq_runtime: ModuleType) -> None:

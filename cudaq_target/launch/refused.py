@@ -1,4 +1,4 @@
-"""Launches that this target cannot serve: noise models of gates."""
+"""Launches that this target cannot serve: noise models of gates, rounded analog programs."""
 
 from __future__ import annotations
 
@@ -26,3 +26,20 @@ def ptsbe_sample(_session: Session, *_: object, **__: object) -> NoReturn:
 
 
 ptsbe_sample_async = ptsbe_sample
+
+
+def launch_analog_kernel(_session: Session, *_: object, **__: object) -> NoReturn:
+    """Refuse the function behind `cudaq.dynamics.evolution`, which `cudaq.evolve` replaces here.
+
+    Raises:
+        UnsupportedKernelError: Always.
+    """
+    raise UnsupportedKernelError(
+        Source("cudaq.dynamics.evolution"),
+        "an analog program whose times are rounded to 10 ns and positions to 10 nm",
+        "CUDA-Q rounds before the target sees the program",
+        "Call cudaq.evolve or cudaq.evolve_async, which do not",
+    )
+
+
+launch_analog_kernel_async = launch_analog_kernel

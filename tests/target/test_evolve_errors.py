@@ -14,6 +14,7 @@ from cudaq_target.errors import (
     OptionError,
     RegisterError,
     TargetError,
+    UnsupportedKernelError,
     WaveformError,
 )
 from tests.target.test_launch_evolve import MHZ, const, hamiltonian, times
@@ -101,6 +102,20 @@ def test_registers():
         RydbergHamiltonian([(0.0, 0.0)], const(1.0), const(0.0), const(0.0), [1, 1])
 
 
+@pytest.mark.parametrize("name", ["evolve", "evolve_async"])
+def test_the_rounding_functions_underneath_are_refused(name):
+    from cudaq.dynamics import evolution
+
+    with pytest.raises(UnsupportedKernelError, match=r"rounded to 10 ns.*Call cudaq\.evolve"):
+        getattr(evolution, name)(hamiltonian(), schedule=times(300e-9))
+
+
+def test_metres_and_micrometres():
+    metres = refusal(AnalogLimitError, hamiltonian([(0.0, 0.0), (6.0, 0.0)]))
+    assert "3e+06 µm from the centre" in metres
+    assert "Multiply all coordinates by 1.267e-05 or less" in metres
+
+
 def test_limits_of_the_device():
     with pytest.raises(AnalogLimitError, match="atom") as caught:
         cudaq.evolve(hamiltonian([(0.0, 0.0), (3e-6, 0.0)]), schedule=times(300e-9))
@@ -144,7 +159,10 @@ def test_local_detuning(given, words):
         ({"max_batch_size": 3}, "max_batch_size"),
         ({"observables": cudaq.spin.z(0)}, "observables: they are no list"),
         ({"observables": [3]}, "observable 0: int is no operator on atoms"),
-        ({"observables": [cudaq.spin.z(4)]}, "acts on qubit 4"),
+        (
+            {"observables": [cudaq.spin.z(4)]},
+            "observable 0: it acts on atom 4, the program has 1 atom",
+        ),
         ({"observables": [1j * cudaq.spin.z(0)]}, "not Hermitian"),
         ({"store_intermediate_results": "all"}, "'all' says not what to keep"),
         ({"shots_count": -3}, "shots_count -3: not allowed"),
