@@ -185,7 +185,9 @@ def run_(
     source: Source,
     values: Values = None,
     shots: Annotated[int | None, typer.Option(help="Number of shots.")] = None,
-    machine: Annotated[str | None, typer.Option(help="local, qutip, emu-sv, emu-mps or auto-emulator.")] = None,
+    machine: Annotated[
+        str | None, typer.Option(help="local, qutip, emu-sv, emu-mps or auto-emulator.")
+    ] = None,
     device: Device = None,
     noise: Annotated[str | None, typer.Option(help="JSON file of a Pulser noise model.")] = None,
     seed: Seed = None,
