@@ -190,7 +190,7 @@ def _draw_register(axes: Axes, timeline: AnalogTimeline) -> None:
                 str(atom), place, ha="center", va="center", color="white",
                 fontsize=9 if len(atoms) <= 16 else 6, zorder=4,
             )  # fmt: skip
-    half_um = 0.5 * max(float(np.ptp(atoms, axis=0).max()), 4.0) + 5.0
+    half_um = 0.5 * max(float(np.ptp(atoms, axis=0).max()), 4.0) + 7.0
     centre = 0.5 * (atoms.min(axis=0) + atoms.max(axis=0))
     axes.set_xlim(centre[0] - half_um, centre[0] + half_um)
     axes.set_ylim(centre[1] - half_um, centre[1] + half_um)

@@ -53,8 +53,9 @@ def test_coupler_stream() -> None:
     assert main_of("coupler_stream")(2000) == (1000, 1000)
 
 
-def test_analog_z2_chain(capsys) -> None:
-    assert main_of("analog_z2_chain")(7, 500) > 0.85
+def test_analog_z2_chain(tmp_path: Path, capsys) -> None:
+    assert main_of("analog_z2_chain")(7, 500, tmp_path) > 0.85
+    assert len(list(tmp_path.glob("analog-*.png"))) == 3
     assert "1010101" in capsys.readouterr().out
 
 
