@@ -7,7 +7,7 @@ import numpy.typing
 from typing_extensions import Buffer
 
 
-VERSION: int = 1
+VERSION: int = 2
 
 def required_bytes(n_slots: int, slot_bytes: int) -> int:
     """

@@ -43,4 +43,5 @@ def _turn(
     """Apply exp(-i angle X) to one atom."""
     pairs = state.reshape(1 << atom, 2, 1 << (n_atoms - 1 - atom))
     turned = np.cos(angle) * pairs - 1j * np.sin(angle) * pairs[:, ::-1]
-    return turned.reshape(-1).astype(state.dtype)
+    flat: NDArray[np.complexfloating] = turned.reshape(-1).astype(state.dtype)
+    return flat

@@ -161,14 +161,15 @@ def test_layout_is_the_documented_one() -> None:
     consumer.pop()
     assert struct.unpack_from("<Q", buffer, HEAD_AT) == (2,)
     assert struct.unpack_from("<Q", buffer, TAIL_AT) == (1,)
-    assert struct.unpack_from("<II6s", buffer, SLOTS_AT + 256) == (6, 0, b"second")
+    assert struct.unpack_from("<6s", buffer, SLOTS_AT + 256) == (b"second",)
+    assert struct.unpack_from("<II", buffer, SLOTS_AT + 256 + 128) == (6, 0)
 
 
 @pytest.mark.parametrize(
     ("offset", "layout", "value", "field"),
     [
         (MAGIC_AT, "<Q", 0, "magic"),
-        (VERSION_AT, "<I", 2, "layout version"),
+        (VERSION_AT, "<I", 1, "layout version"),
         (N_SLOTS_AT, "<I", 0, "n_slots"),
         (N_SLOTS_AT, "<I", 6, "n_slots"),
         (N_SLOTS_AT, "<I", 2**31, "n_slots"),
@@ -221,7 +222,7 @@ def test_a_stored_length_beyond_the_slot_is_reported_and_skipped() -> None:
     producer, consumer = ring.Producer(buffer), ring.Consumer(buffer)
     producer.push(b"bad")
     producer.push(b"good")
-    struct.pack_into("<I", buffer, SLOTS_AT, 25)
+    struct.pack_into("<I", buffer, SLOTS_AT + 24, 25)  # the length follows the frame
     with pytest.raises(RingFormatError) as caught:
         consumer.pop()
     assert str(caught.value) == "ring stored frame length (bytes) is 25; expected at most 24"

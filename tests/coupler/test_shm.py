@@ -304,7 +304,7 @@ def test_an_impossible_length_is_dropped_and_counted(name: str) -> None:
     for take in (reader.pop, reader.peek):
         assert writer.push(b"\xaa" * 8)
         at = bytes(memory).index(b"\xaa" * 8)
-        memory[at - 8 : at - 4] = 0xFF  # the length, before the frame
+        memory[at + 8 : at + 12] = 0xFF  # the length, after the frame
         with pytest.raises(RingFormatError, match="length"):
             take()
         memory[at : at + 8] = 0
