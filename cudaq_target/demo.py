@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cudaq
 import numpy as np
@@ -238,7 +238,7 @@ def run(
         thetas, steps = _descend(energy, n_shots, tell)
         final = energy(thetas[-1], _FINAL_SHOTS_FACTOR * n_shots)
         seconds = time.perf_counter() - begin
-        program = compile_kernel(kernel, thetas[-1])
+        program = cast("Program", compile_kernel(kernel, thetas[-1]))
         machine = target.resolve().machine
     n_energies = 3 * len(steps) - 2 + _FINAL_SHOTS_FACTOR
     result = Result(
