@@ -60,6 +60,9 @@ def graph_from_dem(model: object) -> DecodingGraph:
     >>> graph_from_dem("error(0.1) D0 L0\nerror(0.2) D0 D1").ends.tolist()
     [[0, 1], [0, 2]]
     """
+    if not isinstance(model, str) and type(model).__name__ != "DetectorErrorModel":
+        found = f"is of type {type(model).__name__}"
+        raise KernelInputError("model", found, "give its text or a stim.DetectorErrorModel")
     sizes = _Sizes()
     errors = list(_errors(_read(str(model)), sizes))
     if sizes.n_detectors == 0 or sizes.n_observables == 0:

@@ -33,6 +33,9 @@ class GraphError:
     rate: float
 
 
+GRAPH_MAKERS = "graph_from_checks and graph_from_dem make one"
+
+
 @dataclass(frozen=True, slots=True)
 class DecodingGraph:
     """Detectors as vertices, errors as edges, and one vertex more: the boundary.
@@ -50,6 +53,12 @@ class DecodingGraph:
     ends: NDArray[np.int32]
     error_rates: NDArray[np.float64]
     flips: NDArray[np.uint64]
+
+    def __repr__(self) -> str:
+        return (
+            f"<DecodingGraph: {len(self.ends)} errors, {self.n_detectors} detectors, "
+            f"{self.n_observables} observables>"
+        )
 
     @property
     def weights(self) -> NDArray[np.float64]:

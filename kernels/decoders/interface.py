@@ -20,6 +20,23 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint64]
 
 
+def check_kind(value: object, kind: type, argument: str, makers: str) -> None:
+    """Refuse what is no graph where a graph is wanted, and no table where a table is.
+
+    Args:
+        value: What was given.
+        kind: What is wanted.
+        argument: Its name in the call.
+        makers: Which functions make one.
+
+    Raises:
+        KernelInputError: It is of another kind.
+    """
+    if not isinstance(value, kind):
+        found = f"is of type {type(value).__name__}"
+        raise KernelInputError(argument, found, f"give a {kind.__name__}; {makers}")
+
+
 class Decoder(Protocol):
     """Explains syndromes; one syndrome always gets one answer.
 

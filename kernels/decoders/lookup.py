@@ -16,7 +16,7 @@ import numpy as np
 
 from cudaq_target.kernels.arguments import check_integer
 from cudaq_target.kernels.backends import Backend, choose_backend
-from cudaq_target.kernels.decoders.interface import CheckedDecoder
+from cudaq_target.kernels.decoders.interface import CheckedDecoder, check_kind
 from cudaq_target.kernels.decoders.sparse import check_matrix
 from cudaq_target.kernels.errors import BackendUnavailableError, KernelInputError
 from cudaq_target.kernels.packed import word_count
@@ -49,6 +49,12 @@ class LookupTable:
     n_observables: int
     keys: Words
     corrections: Words
+
+    def __repr__(self) -> str:
+        return (
+            f"<LookupTable: {len(self.keys)} syndromes of {self.n_detectors} detectors, "
+            f"{self.n_observables} observables>"
+        )
 
 
 def build_table(
@@ -113,7 +119,7 @@ class LookupDecoder(CheckedDecoder):
             backend: "numpy" searches by halves, "cpu" hashes.
 
         Raises:
-            KernelInputError: The back end is unknown.
+            KernelInputError: This is no table, or the back end is unknown.
             BackendUnavailableError: It does not run here; there is none for GPUs.
 
         >>> eye = np.eye(3, dtype=np.uint8)
@@ -121,6 +127,7 @@ class LookupDecoder(CheckedDecoder):
         >>> decoder.decode(np.array([[0b010], [0b011]], dtype=np.uint64)).tolist()
         [[2], [0]]
         """
+        check_kind(table, LookupTable, "table", "build_table makes one")
         super().__init__(table.n_detectors, table.n_observables)
         self.table = table
         chosen = choose_backend(backend)

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cudaq_target.kernels.decoders.interface import CheckedDecoder
+from cudaq_target.kernels.decoders.graph import GRAPH_MAKERS, DecodingGraph
+from cudaq_target.kernels.decoders.interface import CheckedDecoder, check_kind
 from cudaq_target.kernels.errors import BackendUnavailableError, KernelInputError
 from cudaq_target.kernels.packed import word_count
 from cudaq_target.kernels.reference.layout import unpack_bits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from cudaq_target.kernels.decoders.graph import DecodingGraph
 
     Words = NDArray[np.uint64]
 
@@ -30,8 +29,10 @@ class PyMatchingDecoder(CheckedDecoder):
             graph: From `graph_from_checks` or `graph_from_dem`.
 
         Raises:
+            KernelInputError: This is no graph.
             BackendUnavailableError: The package pymatching is not installed.
         """
+        check_kind(graph, DecodingGraph, "graph", GRAPH_MAKERS)
         super().__init__(graph.n_detectors, graph.n_observables)
         self._matching = _matching(graph)
         self._lock = threading.Lock()

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cudaq_target.kernels.backends import Backend, choose_backend
-from cudaq_target.kernels.decoders.interface import CheckedDecoder, unexplained
+from cudaq_target.kernels.decoders.graph import GRAPH_MAKERS, DecodingGraph
+from cudaq_target.kernels.decoders.interface import CheckedDecoder, check_kind, unexplained
 from cudaq_target.kernels.errors import BackendUnavailableError
 from cudaq_target.kernels.packed import word_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from cudaq_target.kernels.decoders.graph import DecodingGraph
 
     Words = NDArray[np.uint64]
 
@@ -41,7 +40,7 @@ class UnionFindDecoder(CheckedDecoder):
             backend: "numpy" is the reference in Python; there is none for GPUs.
 
         Raises:
-            KernelInputError: The back end is unknown.
+            KernelInputError: This is no graph, or the back end is unknown.
             BackendUnavailableError: It does not run here.
 
         >>> from cudaq_target.kernels.decoders.error_model import graph_from_dem
@@ -49,6 +48,7 @@ class UnionFindDecoder(CheckedDecoder):
         >>> decoder.decode_one(np.array([0b11], dtype=np.uint64)).tolist()
         [0]
         """
+        check_kind(graph, DecodingGraph, "graph", GRAPH_MAKERS)
         super().__init__(graph.n_detectors, graph.n_observables)
         self._graph = graph
         self._weights = rounded_weights(graph)

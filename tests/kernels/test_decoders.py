@@ -177,3 +177,21 @@ def test_parallel_errors_may_add_up_to_one_half():
     graph = graph_from_checks(np.ones((1, 60), int), np.ones((1, 60), int), 0.499)
     assert graph.error_rates.tolist() == [0.5]
     assert UnionFindDecoder(graph).decode_one(np.array([1], dtype=np.uint64)).tolist() == [1]
+
+
+@pytest.mark.parametrize("make", [UnionFindDecoder, PyMatchingDecoder, LookupDecoder])
+def test_what_is_no_graph_and_no_table_is_refused(make) -> None:
+    wrong = build_table(CHECKS, FIRST) if make is not LookupDecoder else CHECKS
+    with pytest.raises(KernelInputError, match=f"is of type {type(wrong).__name__}; give a"):
+        make(wrong)
+
+
+def test_graphs_and_tables_introduce_themselves_in_a_line() -> None:
+    graph = graph_from_checks(CHECKS, FIRST, 0.01)
+    assert repr(graph) == "<DecodingGraph: 4 errors, 3 detectors, 1 observables>"
+    assert repr(build_table(CHECKS, FIRST)).startswith("<LookupTable: ")
+
+
+def test_an_error_model_is_text_or_of_stim() -> None:
+    with pytest.raises(KernelInputError, match="model is of type NoneType; give its text"):
+        graph_from_dem(None)
