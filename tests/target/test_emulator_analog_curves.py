@@ -126,6 +126,15 @@ def test_samples_of_square_pulses_keep_their_edges():
     assert np.isclose(curve.integral(0.0, 133.0), 1e-3 * samples.sum())
 
 
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("n_after", [0, 2, 20])
+def test_pulses_that_end_within_a_sample_keep_their_area(share, n_after):
+    samples = np.concatenate([np.ones(101), [share], np.zeros(n_after)])
+    curve = Curve.of_samples(samples)
+    assert curve.kinks_ns == ((101.0, 102.0) if n_after else (101.0,))
+    assert np.isclose(curve.integral(0.0, len(samples)), 1e-3 * samples.sum(), rtol=1e-12)
+
+
 def test_samples_of_smooth_pulses_have_no_kinks():
     n = 800
     for shape in (np.blackman(n), np.sin(np.arange(n) / 50.0), np.hanning(n)):

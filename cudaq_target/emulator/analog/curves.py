@@ -23,6 +23,9 @@ _SPIKE = 8.0
 
 _NEIGHBOURS = 6
 
+_LEVEL = 0.1
+"""Slopes before and after a jump may differ by this share of it."""
+
 _APART_NS = 5.0
 """Distance from which the points of a smooth curve are kinks (ns)."""
 
@@ -294,21 +297,35 @@ def _kinks_of(column: Reals) -> tuple[set[int], set[int]]:
     second = np.diff(column, 2)  # second[k - 1] belongs to sample k
     size = np.abs(second)
     floor = _ROUNDING * max(1e-300, float(np.abs(column).max()))
-    padded = np.pad(size, _NEIGHBOURS, mode="edge")
+    padded = np.pad(size, _NEIGHBOURS)  # a kink at an end stays alone
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEIGHBOURS + 1)
     # Where there is a kink, at most four of the thirteen belong to it or to its partner.
     usual = np.sort(around, axis=1)[:, 2 * _NEIGHBOURS - 4]
     spikes = size > np.maximum(_SPIKE * usual, floor)
-    jumps: set[int] = set()
+    jumps = _jumps_within_a_sample(second, spikes)
     bends: set[int] = set()
     for k in (np.flatnonzero(spikes) + 1).tolist():
         i = k - 1
+        if jumps & {k - 2, k - 1, k}:
+            continue
+        if k in (1, len(second)):  # the first or the last sample stands alone
+            jumps.add(k - 1 if k == 1 else k)
+            continue
         opposite = i + 1 < len(second) and second[i] * second[i + 1] < 0.0
         if opposite and spikes[i + 1] and abs(second[i] + second[i + 1]) < 0.5 * size[i]:
             jumps.add(k)
         elif k - 1 not in jumps:
             bends.add(k)
     return jumps, bends
+
+
+def _jumps_within_a_sample(second: Reals, spikes: NDArray[np.bool_]) -> set[int]:
+    """Find samples between two levels, which are pieces of their own: a jump on either side."""
+    before, at, after = second[:-2], second[1:-1], second[2:]
+    largest = np.maximum(np.abs(before), np.abs(after))
+    between = (before * after < 0.0) & (np.abs(before + at + after) < _LEVEL * largest)
+    starts = np.flatnonzero(spikes[:-2] & spikes[2:] & between) + 1
+    return {*starts.tolist(), *(starts + 1).tolist()}
 
 
 def _piece(levels: Reals, first: int, start: float) -> tuple[Reals, Reals]:
