@@ -222,6 +222,7 @@ class Evolution:
         times: list[float] = np.minimum(
             self.steps.times_ns, self.program.timeline.duration_ns
         ).tolist()
+        times[-1] = float(np.ceil(times[-1]))  # the last sample is played to its end
         if self.session.options.modulation:
             times[-1] = float(self.program.modulated.duration_ns)  # the light goes off slowly
         return times[-1:] if kept is cudaq.IntermediateResultSave.NONE else times

@@ -45,7 +45,7 @@ def excited(program, schedule, n_atoms=1, **options):
 
 
 @pytest.mark.parametrize("device", ["AnalogDevice", "MockDevice"])
-@pytest.mark.parametrize("duration_ns", [100, 248, 500])
+@pytest.mark.parametrize("duration_ns", [100, 101.3, 248, 257.5, 500])
 def test_rabi(device, duration_ns):
     cudaq.set_target("pasqal", device=device)
     (value,) = excited(hamiltonian(), times(duration_ns * 1e-9))
