@@ -52,7 +52,8 @@ def read(
         raise OptionError(
             f"program {source!r}",
             f"the file cannot be read ({error})",
-            "Give a file written by cudaq-target compile --output",
+            "Give a file written by cudaq-target compile --output, an AHS program of CUDA-Q's, or "
+            "a sequence in Pulser's abstract representation",
         ) from error
     content = _keys(text)
     given = {"device": device, "layout": layout, "route": route}

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 FORMAT = "cudaq-target program"
 VERSION = 1
 
-_REMEDY = "Give a text written by Program.to_json() (or cudaq-target compile --output)."
+_REMEDY = (
+    "Give a text written by Program.to_json() (or cudaq-target compile --output); cudaq-target run "
+    "reads AHS programs and Pulser's abstract representation as well."
+)
 
 # One JSON object; its values are checked where they are used.
 _Object = dict[str, Any]
