@@ -59,7 +59,8 @@ def check_identity(sender, receiver, delivered, n_shots):
 
 def check_spoiled(proxy):
     for tally in (proxy.to_server, proxy.to_client):
-        assert min(tally.n_lost, tally.n_doubled, tally.n_delayed) > 0.02 * tally.n_seen > 1
+        # 5 % of each on average; how many datagrams there are depends on the machine's load.
+        assert min(tally.n_lost, tally.n_doubled, tally.n_delayed) > 0.01 * tally.n_seen > 1
 
 
 @pytest.mark.parametrize("seed", [1, 2])
