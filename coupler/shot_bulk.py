@@ -30,7 +30,7 @@ from cudaq_target.coupler.link_errors import (
 )
 from cudaq_target.coupler.payload import ShotBatch, row_words, shots_that_fit
 from cudaq_target.coupler.serving import PATIENCE_S
-from cudaq_target.coupler.shot_link import MAX_STREAMS
+from cudaq_target.coupler.shot_link import MAX_STREAMS, Publisher
 from cudaq_target.coupler.shot_receiver import ShotReceiver
 from cudaq_target.coupler.shot_sender import kind_of
 from cudaq_target.coupler.stream import (
@@ -229,7 +229,7 @@ class BulkSink(Closing):
         return Reply(Status.OK, CREDIT_BYTES)
 
 
-class BulkPublisher:
+class BulkPublisher(Publisher):
     """Sends what a `ShotSender` holds in bulk, and brings it the credits over a link."""
 
     def __init__(
@@ -308,27 +308,6 @@ class BulkPublisher:
                 self._wire.await_room(min(wait_s, _PAUSE_S))
             elif not is_news:
                 time.sleep(min(wait_s, _PAUSE_S))
-
-    def drain(self, timeout_s: float) -> None:
-        """Pump until every shot is accounted for, through any number of losses.
-
-        Args:
-            timeout_s: How long at most (s).
-
-        Raises:
-            LinkTimeoutError: Shots are left; `last_error` says what stood in the way.
-            RemoteCallError: As for `pump`.
-        """
-        until = time.monotonic() + timeout_s
-        while not self._sender.is_done:
-            if time.monotonic() > until:
-                name = f"shots of stream {self._sender.session:#x}"
-                raise LinkTimeoutError(str(self._link.endpoint), name, timeout_s, 1)
-            try:
-                self.pump(wait_s=0.05)
-            except LinkError as error:
-                self.last_error = error
-                time.sleep(_PAUSE_S)
 
     def close(self) -> None:
         """Give the bulk connection back; the link stays."""

@@ -8,6 +8,7 @@ acknowledged are reported missing to the new one, all others come again.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -113,7 +114,44 @@ class ShotSink:
         return True
 
 
-class ShotPublisher:
+class Publisher(ABC):
+    """What all publishers of shots share: pumping until every shot is accounted for."""
+
+    _link: Link
+    _sender: ShotSender
+    last_error: LinkError | None
+
+    @abstractmethod
+    def pump(self, wait_s: float = 0.0) -> None:
+        """Send what may be sent now, and take in what came back.
+
+        Args:
+            wait_s: How long to wait where nothing can be sent (s).
+        """
+
+    def drain(self, timeout_s: float) -> None:
+        """Pump until every shot is accounted for, through any number of losses.
+
+        Args:
+            timeout_s: How long at most (s).
+
+        Raises:
+            LinkTimeoutError: Shots are left; `last_error` says what stood in the way.
+            RemoteCallError: As for `pump`.
+        """
+        until = time.monotonic() + timeout_s
+        while not self._sender.is_done:
+            if time.monotonic() > until:
+                name = f"shots of stream {self._sender.session:#x}"
+                raise LinkTimeoutError(str(self._link.endpoint), name, timeout_s, 1)
+            try:
+                self.pump(wait_s=0.05)
+            except LinkError as error:
+                self.last_error = error
+                time.sleep(_PAUSE_S)
+
+
+class ShotPublisher(Publisher):
     """Sends what a `ShotSender` holds over a link, and brings it the credits."""
 
     def __init__(self, link: Link, sender: ShotSender, *, timeout_s: float = 0.5) -> None:
@@ -165,27 +203,6 @@ class ShotPublisher:
             outcome = self._link.collect()
         if not is_waiting and wait_s > 0.0:
             time.sleep(min(wait_s, _PAUSE_S))  # the sender waits for its time to try again
-
-    def drain(self, timeout_s: float) -> None:
-        """Pump until every shot is accounted for, through any number of losses.
-
-        Args:
-            timeout_s: How long at most (s).
-
-        Raises:
-            LinkTimeoutError: Shots are left; `last_error` says what stood in the way.
-            RemoteCallError: As for `pump`.
-        """
-        until = time.monotonic() + timeout_s
-        while not self._sender.is_done:
-            if time.monotonic() > until:
-                name = f"shots of stream {self._sender.session:#x}"
-                raise LinkTimeoutError(str(self._link.endpoint), name, timeout_s, 1)
-            try:
-                self.pump(wait_s=0.05)
-            except LinkError as error:
-                self.last_error = error
-                time.sleep(_PAUSE_S)
 
     def _greet(self) -> None:
         """Get a first credit from a server that may never have heard of this stream."""
