@@ -1,0 +1,1 @@
+"""Four complete loops: a molecule, a graph, a drift, a memory."""

@@ -1,0 +1,1 @@
+"""Hooks and files for the operators of Slurm and Grid Engine."""

@@ -1,0 +1,1 @@
+"""What a loop is doing: events, a live view, and a report at the end."""
