@@ -69,7 +69,7 @@ def dumps(program: Program) -> str:
             "timeline": _from_timeline(program.timeline),
             "circuit": _from_circuit(program.circuit),
             "stats": asdict(program.stats),
-            "layout": None if layout is None else _from_sites(layout),
+            "layout": None if layout is None else sites_to_json(layout),
             "route": program.route,
         },
         ensure_ascii=False,
@@ -100,7 +100,7 @@ def loads(text: str) -> Program:
             circuit=_to_circuit(content["circuit"]),
             timeline=_to_timeline(content["timeline"], content["device"]),
             stats=Stats(**content["stats"]),
-            layout=None if layout is None else _to_sites(layout),
+            layout=None if layout is None else sites_from_json(layout),
             route=str(content["route"]),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -192,14 +192,20 @@ def _to_timeline(content: _Object, device: _Object) -> PulseProgram:
     )
 
 
-def _from_sites(sites: Sites) -> _Object:
+def sites_to_json(sites: Sites) -> _Object:
+    """Return sites as an object for JSON."""
     return {
         "coordinates_um": [list(site) for site in sites.coordinates_um],
         "traps": traps_to_json(sites.traps),
     }
 
 
-def _to_sites(content: _Object) -> Sites:
+def sites_from_json(content: _Object) -> Sites:
+    """Read what `sites_to_json` returned.
+
+    Raises:
+        ValueError: It is damaged, as `KeyError` and `TypeError` say, too.
+    """
     coordinates = tuple(tuple(float(x) for x in site) for site in content["coordinates_um"])
     return Sites(coordinates, traps_from_json(content["traps"]))
 
@@ -232,8 +238,8 @@ def _from_gate(gate: Gate) -> _Object:
         "params": [float(angle) for angle in gate.params],
         "adjoint": bool(gate.adjoint),
         "pauli": gate.pauli,
-        "matrix": _from_complex(gate.matrix),
-        "amplitudes": _from_complex(gate.amplitudes),
+        "matrix": complex_to_json(gate.matrix),
+        "amplitudes": complex_to_json(gate.amplitudes),
         "source": asdict(gate.source),
     }
 
@@ -259,18 +265,24 @@ def _to_gate(entry: _Object) -> Gate:
         params=tuple(float(angle) for angle in entry["params"]),
         adjoint=bool(entry["adjoint"]),
         pauli=str(entry["pauli"]),
-        matrix=_to_complex(entry["matrix"]),
-        amplitudes=_to_complex(entry["amplitudes"]),
+        matrix=complex_from_json(entry["matrix"]),
+        amplitudes=complex_from_json(entry["amplitudes"]),
     )
 
 
-def _from_complex(array: NDArray[np.complex128] | None) -> _Object | None:
+def complex_to_json(array: NDArray[np.complex128] | None) -> _Object | None:
+    """Return complex numbers as an object for JSON."""
     if array is None:
         return None
     return {"real": array.real.tolist(), "imag": array.imag.tolist()}
 
 
-def _to_complex(entry: _Object | None) -> NDArray[np.complex128] | None:
+def complex_from_json(entry: _Object | None) -> NDArray[np.complex128] | None:
+    """Read what `complex_to_json` returned, to the last bit.
+
+    Raises:
+        ValueError: It is damaged, as `KeyError` and `TypeError` say, too.
+    """
     if entry is None:
         return None
     real, imag = (np.array(entry[part], dtype=np.float64) for part in ("real", "imag"))
