@@ -165,6 +165,23 @@ class AnalogAnsatz:
             binder=self.bind,
         )
 
+    def to_json(self) -> str:
+        """Serialise, so that a machine elsewhere makes the members from parameters alone."""
+        from cudaq_target.analog.ansatz_json import dumps  # noqa: PLC0415
+
+        return dumps(self)
+
+    @staticmethod
+    def from_json(text: str) -> AnalogAnsatz:
+        """Read what `to_json` wrote.
+
+        Raises:
+            OptionError: The text is no such ansatz, or of an unknown version.
+        """
+        from cudaq_target.analog.ansatz_json import loads  # noqa: PLC0415
+
+        return loads(text)
+
     def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
         parameters = np.asarray(values, dtype=np.float64)
         if parameters.shape != (self.n_parameters,) or not np.isfinite(parameters).all():
