@@ -23,6 +23,7 @@ from cudaq_target.coupler.control_messages import (
     STOP,
     ProgramChunk,
     RunRequest,
+    RunState,
     RunStatus,
     program_id_of,
     pull_arguments,
@@ -42,6 +43,7 @@ Caller = Callable[[str, bytes], tuple[int, bytes]]
 """Makes one call over a link: name and arguments in, status and result out."""
 
 _KINDS: Final = {function_id(name): name for name in (SHOT_BATCH, SHOT_GAP, SHOT_END)}
+_ENDED: Final = function_id(STATUS)
 
 
 def over_link(link: Link, timeout_s: float = 1.0) -> Caller:
@@ -74,7 +76,11 @@ class ControlClient:
         self._slot_bytes = slot_bytes
 
     def specs(self) -> str:
-        """Fetch the description of the device, as JSON."""
+        """Fetch what the machine and its controller say of themselves, as JSON.
+
+        One object: the machine's own entries (`device`, where it has one), `cadence_hz`,
+        `granularity` ("shot" or "job"), `queue` and `counters`.
+        """
         text = b""
         while True:
             result = _ask(self._call, SPECS, SPECS_OFFSET.pack(len(text)))
@@ -115,6 +121,9 @@ class ControlClient:
         *,
         deadline_ns: int = 0,
         window: int = 4096,
+        seed: int = 0,
+        block: int = 0,
+        decide: str | None = None,
     ) -> RemoteRun:
         """Start to measure.
 
@@ -122,14 +131,30 @@ class ControlClient:
             program_id: From `load_program`.
             n_shots: How many shots are wanted, at least 1.
             parameters: Values of the program's parameters.
-            deadline_ns: The machine stops this long after the start (ns); 0 for never.
-            window: Shots that may wait here.
+            deadline_ns: The machine stops this long after it took the request (ns), the time in
+                its queue included; 0 for never.
+            window: Shots that may wait here. The machine measures so many, and one block, before
+                any is taken: a small window is what makes `stop` save shots.
+            seed: Makes the shots of an emulated machine reproducible, whatever else it does, 1 to
+                2^64 - 1; 0 leaves the seed to the machine.
+            block: Shots that the machine measures at once at most; 0 leaves it to the machine.
+            decide: Endpoint on the machine's own host that is asked after every `block` shots
+                whether to go on (`control_messages.DECIDE`): shm, ipc, or tcp and udp of 127.0.0.1.
 
         Raises:
             RemoteCallError: The machine is busy, or refuses, and says why.
         """
         values = np.asarray(parameters, dtype=np.float64)
-        request = RunRequest(secrets.randbits(64), program_id, n_shots, deadline_ns, values)
+        request = RunRequest(
+            secrets.randbits(64),
+            program_id,
+            n_shots,
+            deadline_ns,
+            values,
+            seed,
+            block,
+            decide or "",
+        )
         (n_qubits,) = STARTED.unpack(_ask(self._call, RUN, request.to_bytes()))
         return RemoteRun(self._call, request.run_id, n_shots, n_qubits, window=window)
 
@@ -153,12 +178,22 @@ class RemoteRun:
         self.run_id = run_id
         self.n_shots = n_shots
         self.receiver = ShotReceiver(run_id, n_qubits, window=window)
+        self.ended: RunStatus | None = None
+
+    @property
+    def n_measured(self) -> int | None:
+        """Shots that the machine measured, those after a stop included; None before the end.
+
+        None also where the machine was lost before it could say.
+        """
+        return None if self.ended is None else self.ended.n_measured
 
     def batches(self, *, wait_ns: int = 100_000_000) -> Iterator[ShotBatch]:
         """Take shots as they are measured, in order, until the run ends.
 
         Where the link fails, its error passes through; after `reconnect` a new iteration goes on
-        with the next shot.
+        with the next shot. Afterwards `ended` says how the run went; one that failed on the
+        machine ends like one that was stopped, and `ended.reason` says why.
 
         Args:
             wait_ns: How long one call waits for a shot at the other end (ns); shorter than the
@@ -168,6 +203,8 @@ class RemoteRun:
             Consecutive shots; what is missing between two batches is in `receiver.missing`.
 
         Raises:
+            RemoteCallError: The machine refuses the run after all, and says why: it cannot do it
+                with these parameters, and measured nothing.
             StreamLostError: The machine has forgotten the run, because it was restarted; what
                 has not come by then is counted as missing.
         """
@@ -176,6 +213,8 @@ class RemoteRun:
             self._pull(wait_ns)
             yield from self.receiver.take()
         self._pull(0)  # tells the machine that it may forget the run
+        if self.ended is not None and self.ended.state is RunState.REFUSED:
+            raise RemoteCallError(RUN, Status.BAD_REQUEST, self.ended.reason)
 
     def reconnect(self, call: Caller) -> None:
         """Go on over another link; shots that were lost with the old one are sent again."""
@@ -206,7 +245,10 @@ class RemoteRun:
         if status not in {Status.OK, Status.BAD_REQUEST}:
             raise RemoteCallError(SHOT_PULL, status)
         for kind, payload in split_parts(result if status == Status.OK else b""):
-            self.receiver.receive(_KINDS.get(kind, ""), payload)
+            if kind == _ENDED:
+                self.ended = RunStatus.from_bytes(payload)
+            else:
+                self.receiver.receive(_KINDS.get(kind, ""), payload)
 
 
 def _ask(call: Caller, function: str, arguments: bytes) -> bytes:

@@ -22,26 +22,35 @@ STOP: Final = "stop"
 STATUS: Final = "status"
 SPECS: Final = "specs"
 SHOT_PULL: Final = "shot_pull"
+DECIDE: Final = "decide"
 
 LOAD_HEADER: Final = struct.Struct("<QII")
 LOADED: Final = struct.Struct("<I")
-RUN_HEADER: Final = struct.Struct("<QQQQI")
+RUN_HEADER: Final = struct.Struct("<QQQQQIII")
 STARTED: Final = struct.Struct("<I")
 RUN_ID: Final = struct.Struct("<Q")
-STATUS_HEADER: Final = struct.Struct("<IQQ")
+STATUS_HEADER: Final = struct.Struct("<IIQQQ")
 SPECS_OFFSET: Final = struct.Struct("<I")
 SPECS_HEADER: Final = struct.Struct("<I")
 PULL_WAIT: Final = struct.Struct("<Q")
+DECISION: Final = struct.Struct("<Iddd")
+MAX_DECIDE_BYTES: Final = 256
 
 
 class RunState(IntEnum):
-    """How a run is doing."""
+    """How a run is doing.
+
+    `RUNNING` covers the time in the queue. `STOPPED` was asked for, by a client or a decision, or
+    the client was silent for too long. `FAILED` broke off after it had begun; `REFUSED` never
+    began, because the machine cannot do it with these parameters.
+    """
 
     RUNNING = 0
     DONE = 1
     STOPPED = 2
     DEADLINE = 3
     FAILED = 4
+    REFUSED = 5
 
 
 _STATES: Final = frozenset(int(state) for state in RunState)
@@ -87,8 +96,13 @@ class RunRequest:
         run_id: Chosen by the client, at random, once; names the run and its shot stream.
         program_id: A loaded program.
         n_shots: How many shots are wanted, at least 1.
-        deadline_ns: The machine stops this long after the start (ns); 0 for never.
+        deadline_ns: The machine stops this long after it took the request (ns); 0 for never.
         parameters: Values of the program's parameters, shape (n_parameters,).
+        seed: Of an emulated machine; 0 leaves it to the machine.
+        block: The machine measures no more than so many shots beyond the receiver's credit, and
+            hands so many at once to `decide`; 0 leaves it to the machine.
+        decide: Endpoint on the machine's own host that is asked after every block whether to go
+            on; empty for none.
     """
 
     run_id: int
@@ -96,14 +110,25 @@ class RunRequest:
     n_shots: int
     deadline_ns: int
     parameters: NDArray[np.float64]
+    seed: int = 0
+    block: int = 0
+    decide: str = ""
 
     def to_bytes(self) -> bytes:
         """The arguments of `run`."""
         values = self.parameters.astype("<f8", copy=False)
+        decide = self.decide.encode()
         head = RUN_HEADER.pack(
-            self.run_id, self.program_id, self.n_shots, self.deadline_ns, len(values)
+            self.run_id,
+            self.program_id,
+            self.n_shots,
+            self.deadline_ns,
+            self.seed,
+            len(values),
+            self.block,
+            len(decide),
         )
-        return head + values.tobytes()
+        return head + values.tobytes() + decide
 
     @staticmethod
     def from_bytes(arguments: Buffer) -> RunRequest | None:
@@ -111,11 +136,16 @@ class RunRequest:
         view = memoryview(arguments)
         if view.nbytes < RUN_HEADER.size:
             return None
-        run_id, program_id, n_shots, deadline_ns, n_parameters = RUN_HEADER.unpack_from(view)
-        if view.nbytes != RUN_HEADER.size + 8 * n_parameters:
+        *ids, seed, n_parameters, block, n_decide = RUN_HEADER.unpack_from(view)
+        end = RUN_HEADER.size + 8 * n_parameters
+        if view.nbytes != end + n_decide or n_decide > MAX_DECIDE_BYTES:
             return None
-        values = np.frombuffer(view, dtype="<f8", offset=RUN_HEADER.size).astype(np.float64)
-        return RunRequest(run_id, program_id, n_shots, deadline_ns, values)
+        values = np.frombuffer(view[RUN_HEADER.size : end], dtype="<f8").astype(np.float64)
+        try:
+            decide = bytes(view[end:]).decode()
+        except UnicodeDecodeError:
+            return None
+        return RunRequest(*ids, values, seed, block, decide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +156,23 @@ class RunStatus:
         state: How it is doing.
         n_sent: Shots that went into its stream.
         n_shots: Shots that were asked for.
-        reason: Why it failed, in the machine's words; empty where it did not.
+        reason: Why it failed or was refused, in the machine's words; empty where it was not.
+        n_measured: Shots that the machine measured.
+        n_ahead: Runs whose turn comes before the next turn of this one.
     """
 
     state: RunState
     n_sent: int
     n_shots: int
     reason: str = ""
+    n_measured: int = 0
+    n_ahead: int = 0
 
     def to_bytes(self, capacity: int) -> bytes:
         """The result of `status`, with a reason cut to `capacity` bytes."""
-        head = STATUS_HEADER.pack(self.state, self.n_sent, self.n_shots)
+        head = STATUS_HEADER.pack(
+            self.state, self.n_ahead, self.n_measured, self.n_sent, self.n_shots
+        )
         return (head + self.reason.encode())[:capacity]
 
     @staticmethod
@@ -145,11 +181,41 @@ class RunStatus:
         view = memoryview(result)
         if view.nbytes < STATUS_HEADER.size:
             return None
-        state, n_sent, n_shots = STATUS_HEADER.unpack_from(view)
+        state, n_ahead, n_measured, n_sent, n_shots = STATUS_HEADER.unpack_from(view)
         if state not in _STATES:
             return None
         reason = bytes(view[STATUS_HEADER.size :]).decode(errors="ignore")
-        return RunStatus(RunState(state), n_sent, n_shots, reason)
+        return RunStatus(RunState(state), n_sent, n_shots, reason, n_measured, n_ahead)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the end that decides says to a block of shots.
+
+    Attributes:
+        is_stop: Whether the machine measures no further shot.
+        mean: Of what it estimates; NaN where it estimates nothing.
+        low: Lower end of its interval.
+        high: Upper end.
+    """
+
+    is_stop: bool
+    mean: float
+    low: float
+    high: float
+
+    def to_bytes(self) -> bytes:
+        """The result of `decide`."""
+        return DECISION.pack(self.is_stop, self.mean, self.low, self.high)
+
+    @staticmethod
+    def from_bytes(result: Buffer) -> Decision | None:
+        """Read the result; None where it is none."""
+        view = memoryview(result)
+        if view.nbytes != DECISION.size:
+            return None
+        decision, mean, low, high = DECISION.unpack_from(view)
+        return Decision(bool(decision), mean, low, high) if decision in {0, 1} else None
 
 
 def program_id_of(program: str) -> int:

@@ -210,8 +210,9 @@ def test_program_that_is_too_long_is_refused_at_once():
     assert (status, b"16777216 fit" in reason) == (Status.BAD_REQUEST, True)
 
 
-def test_shots_too_wide_for_the_slots():
-    setup = Setup(slot_bytes=64)
+def test_shots_too_wide_for_the_slots(monkeypatch):
+    monkeypatch.setattr(CountingRun, "n_qubits", 600)
+    setup = Setup(slot_bytes=100)
     with pytest.raises(RemoteCallError, match="do not fit"):
         setup.start()
     assert not setup.server.is_running
@@ -410,8 +411,8 @@ def test_messages_come_back():
     assert again.to_bytes() == request.to_bytes()
     status = RunStatus(RunState.FAILED, 1, 2, "né")
     assert RunStatus.from_bytes(status.to_bytes(1000)) == status
-    assert RunStatus.from_bytes(status.to_bytes(22)) == RunStatus(RunState.FAILED, 1, 2, "n")
-    assert RunStatus.from_bytes(b"\xff" * 20) is None
+    assert RunStatus.from_bytes(status.to_bytes(34)) == RunStatus(RunState.FAILED, 1, 2, "n")
+    assert RunStatus.from_bytes(b"\xff" * 32) is None
     assert RunStatus.from_bytes(b"") is None
     credit = Credit(1, 2, 3, 4, is_complete=True)
     assert read_pull(pull_arguments(credit, 5)) == (credit, 5)
