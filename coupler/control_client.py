@@ -124,6 +124,7 @@ class ControlClient:
         seed: int = 0,
         block: int = 0,
         decide: str | None = None,
+        run_id: int | None = None,
     ) -> RemoteRun:
         """Start to measure.
 
@@ -140,13 +141,15 @@ class ControlClient:
             block: Shots that the machine measures at once at most; 0 leaves it to the machine.
             decide: Endpoint on the machine's own host that is asked after every `block` shots
                 whether to go on (`control_messages.DECIDE`): shm, ipc, or tcp and udp of 127.0.0.1.
+            run_id: Names the run, 64 bits, never used before; at random by default. A call whose
+                answer was lost is repeated with the same number, and starts the run once.
 
         Raises:
             RemoteCallError: The machine is busy, or refuses, and says why.
         """
         values = np.asarray(parameters, dtype=np.float64)
         request = RunRequest(
-            secrets.randbits(64),
+            secrets.randbits(64) if run_id is None else run_id,
             program_id,
             n_shots,
             deadline_ns,
@@ -210,9 +213,9 @@ class RemoteRun:
         """
         yield from self.receiver.take()
         while not self.receiver.is_complete:
-            self._pull(wait_ns)
+            self.pull(wait_ns)
             yield from self.receiver.take()
-        self._pull(0)  # tells the machine that it may forget the run
+        self.pull(0)  # tells the machine that it may forget the run
         if self.ended is not None and self.ended.state is RunState.REFUSED:
             raise RemoteCallError(RUN, Status.BAD_REQUEST, self.ended.reason)
 
@@ -236,7 +239,17 @@ class RemoteRun:
             raise RemoteCallError(STATUS, Status.BAD_FRAME, "the answer is no status of a run")
         return status
 
-    def _pull(self, wait_ns: int) -> None:
+    def pull(self, wait_ns: int) -> None:
+        """Ask once for shots; `receiver.take` gives those that came.
+
+        Args:
+            wait_ns: How long the call waits for a shot at the other end (ns); shorter than the
+                time-out of the link.
+
+        Raises:
+            StreamLostError: The machine has forgotten the run; see `batches`.
+            RemoteCallError: The machine refuses the call.
+        """
         arguments = pull_arguments(self.receiver.credit(), wait_ns)
         status, result = self._call(SHOT_PULL, arguments)
         if status == Status.BAD_REQUEST and not self.receiver.is_complete:
