@@ -60,7 +60,7 @@ def add_union_find(
     n_detectors, n_edges = graph.n_detectors, len(graph.ends)
     n_in, n_out = (n_detectors + 63) // 64, graph.flips.shape[1]
     tables = make_graph(graph.ends, rounded_weights(graph), graph.flips, n_detectors)
-    state, marks = _laid_out([*tables, *make_room(n_detectors, n_edges)])
+    state, marks = laid_out([*tables, *make_room(n_detectors, n_edges)])
     m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10 = marks  # closures of numbers alone compile
 
     def answer(arguments: Bytes, result: Bytes, state: Bytes) -> int:
@@ -109,7 +109,7 @@ def add_look_up(
     """
     n_keys, n_in = table.keys.shape
     n_out, n_detectors = int(table.corrections.shape[1]), table.n_detectors
-    state, marks = _laid_out([table.keys, table.corrections, hash_table(table.keys)])
+    state, marks = laid_out([table.keys, table.corrections, hash_table(table.keys)])
     m0, m1, m2, m3 = marks
 
     def answer(arguments: Bytes, result: Bytes, state: Bytes) -> int:
@@ -144,7 +144,7 @@ def n_rows(arguments: Bytes, n_words: int, n_bits: int) -> int:
     return int(n_bytes // (8 * n_words))
 
 
-def _laid_out(parts: Sequence[NDArray[np.generic]]) -> tuple[Bytes, list[int]]:
+def laid_out(parts: Sequence[NDArray[np.generic]]) -> tuple[Bytes, list[int]]:
     """Copy arrays into one, each at a multiple of 8 bytes; where each starts and the last ends.
 
     Padding follows an array of odd length, as part of it.

@@ -43,7 +43,7 @@ class MeasurementDecoder:
             raise KernelInputError("detector_rows", found, expected)
         self.decoder = decoder
         self._n_measurements = int(rows.shape[1])
-        self._masks = pack_bits(rows)
+        self.masks = pack_bits(rows)
 
     @property
     def n_measurements(self) -> int:
@@ -71,7 +71,7 @@ class MeasurementDecoder:
             found = f"have shape {measurements.shape}"
             raise KernelInputError("measurements", found, f"give ({self._n_measurements},)")
         shot = pack_bits(measurements[None])
-        odd = np.bitwise_count(self._masks & shot).sum(axis=1, dtype=np.uint8) & np.uint8(1)
+        odd = np.bitwise_count(self.masks & shot).sum(axis=1, dtype=np.uint8) & np.uint8(1)
         correction = self.decoder.decode_one(pack_bits(odd[None])[0])
         flips: NDArray[np.uint8] = unpack_bits(correction[None], self.n_observables)[0]
         return flips
@@ -91,7 +91,7 @@ class MeasurementDecoder:
         from cudaq_target.kernels.decoding import parities  # noqa: PLC0415 - wants a back end
 
         check_shots(shots, self._n_measurements)
-        return self.decoder.decode(parities(shots, self._n_measurements, self._masks))
+        return self.decoder.decode(parities(shots, self._n_measurements, self.masks))
 
 
 def lookup_decoder(

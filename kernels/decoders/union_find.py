@@ -50,7 +50,7 @@ class UnionFindDecoder(CheckedDecoder):
         """
         check_kind(graph, DecodingGraph, "graph", GRAPH_MAKERS)
         super().__init__(graph.n_detectors, graph.n_observables)
-        self._graph = graph
+        self.graph = graph
         self._weights = rounded_weights(graph)
         self._is_compiled = _choose(backend) == "cpu"
         self._own = threading.local()
@@ -82,7 +82,7 @@ class UnionFindDecoder(CheckedDecoder):
     def _decode_reference(self, syndromes: Words, corrections: Words) -> int:
         from cudaq_target.kernels.reference.union_find import decode_row  # noqa: PLC0415
 
-        graph = self._graph
+        graph = self.graph
         for shot, syndrome in enumerate(syndromes):
             correction = decode_row(
                 graph.n_detectors, graph.ends, self._weights, graph.flips, syndrome
