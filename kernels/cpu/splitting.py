@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numba import prange
 
+from cudaq_target.kernels.cpu import splitting_row
+from cudaq_target.kernels.cpu.splitting_row import loop, multiply, products, turn_all
 from cudaq_target.kernels.jit import compiled
 from cudaq_target.kernels.statevector_backend import count_tasks
 from cudaq_target.kernels.threads import with_threads
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     Reals = NDArray[np.float64]
     Array = NDArray[Any]
 
-_loop = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(contract=True))
 _parallel = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(parallel=True))
 
 LOW_ATOMS = 10
@@ -56,7 +57,10 @@ def advance(
 ) -> None:
     """Build the tables of every distinct wait, then run all stages in compiled code."""
     n_atoms = len(interactions)
-    n_low = min(n_atoms, LOW_ATOMS)
+    if n_atoms <= LOW_ATOMS:
+        splitting_row.advance(real, imag, interactions, waits, shifts, angles, decay_per_us)
+        return
+    n_low = LOW_ATOMS
     n_high = n_atoms - n_low
     distinct, wait_of = np.unique(waits, return_inverse=True)
     dtype = real.dtype
@@ -154,21 +158,7 @@ def _passes(n_low: int, n_high: int) -> NDArray[np.int64]:
     return np.array(found, dtype=np.int64).reshape(-1, 3)
 
 
-@_loop
-def _products(factors: Array, scale: complex, out_real: Array, out_imag: Array) -> None:
-    """Write scale times the product of the factors of the set bits of every index."""
-    out_real[0], out_imag[0] = scale.real, scale.imag
-    size = 1
-    for j in range(factors.size - 1, -1, -1):
-        a, b = factors[j].real, factors[j].imag
-        for k in range(size):
-            x, y = out_real[k], out_imag[k]
-            out_real[size + k] = a * x - b * y
-            out_imag[size + k] = a * y + b * x
-        size *= 2
-
-
-@_loop
+@loop
 def _row_products(factors_real: Array, factors_imag: Array, real: Array, imag: Array) -> None:
     """Multiply up from the first entry, which holds the scale."""
     size = 1
@@ -182,32 +172,7 @@ def _row_products(factors_real: Array, factors_imag: Array, real: Array, imag: A
         size *= 2
 
 
-@_loop
-def _multiply(
-    x: Array, y: Array, a: Array, b: Array, c: Array, d: Array, out_x: Array, out_y: Array
-) -> None:
-    """(x + iy)(a + ib)(c + id)."""
-    for k in range(x.size):
-        u = x[k] * a[k] - y[k] * b[k]
-        v = x[k] * b[k] + y[k] * a[k]
-        out_x[k] = u * c[k] - v * d[k]
-        out_y[k] = u * d[k] + v * c[k]
-
-
-@_loop
-def _turn_lowest(x: Array, y: Array, t: Any, out_x: Array, out_y: Array) -> None:  # noqa: ANN401
-    """Apply 1 - i t X to the lowest bit, which becomes the highest one."""
-    half = x.size // 2
-    x0, x1, y0, y1 = out_x[:half], out_x[half:], out_y[:half], out_y[half:]
-    for k in range(half):
-        a, b, c, d = x[2 * k], y[2 * k], x[2 * k + 1], y[2 * k + 1]
-        x0[k] = a + t * d
-        y0[k] = b - t * c
-        x1[k] = c + t * b
-        y1[k] = d - t * a
-
-
-@_loop
+@loop
 def _row_stage(
     x: Array,
     y: Array,
@@ -226,18 +191,14 @@ def _row_stage(
     f[0], g[0] = scale.real, scale.imag
     _row_products(mixed_real, mixed_imag, f, g)
     if not turns:
-        _multiply(x, y, column_real, column_imag, f, g, x, y)
+        multiply(x, y, column_real, column_imag, f, g, x, y)
         return
     a, b = work[2, :size], work[3, :size]
-    _multiply(x, y, column_real, column_imag, f, g, a, b)
-    n_low = tangents.size
-    for j in range(n_low - 1):
-        _turn_lowest(a, b, tangents[n_low - 1 - j], f, g)
-        a, b, f, g = f, g, a, b
-    _turn_lowest(a, b, tangents[0], x, y)
+    multiply(x, y, column_real, column_imag, f, g, a, b)
+    turn_all(a, b, tangents, work, x, y)
 
 
-@_loop
+@loop
 def _turn_rows(
     x: Array,
     y: Array,
@@ -266,7 +227,7 @@ def _turn_rows(
             v[s] = d_s - t * a_s
 
 
-@_loop
+@loop
 def _tile_stage(
     real: Array,
     imag: Array,
@@ -295,19 +256,19 @@ def _tile_stage(
     _turn_rows(a, b, 0, run, real, imag, start, stride, run, n_rows, last)
 
 
-@_loop
+@loop
 def _prepare(
     columns: Array, factors: Array, column_real: Array, column_imag: Array, work: Array
 ) -> None:
     """Write the table of the columns: interactions and shifts of the low atoms."""
-    _products(factors, 1.0 + 0.0j, work[0], work[1])
+    products(factors, 1.0 + 0.0j, work[0], work[1])
     for k in range(columns.size):
         x, y = work[0, k], work[1, k]
         column_real[k] = columns[k].real * x - columns[k].imag * y
         column_imag[k] = columns[k].real * y + columns[k].imag * x
 
 
-@_loop
+@loop
 def _run_serial(
     real: Array,
     imag: Array,
@@ -333,7 +294,7 @@ def _run_serial(
     for k in range(begin, end):
         w = wait_of[k]
         _prepare(columns[w], factors[k, n_high:], column[0], column[1], exact)
-        _products(factors[k, :n_high], cosines[k] + 0.0j, shift[0], shift[1])
+        products(factors[k, :n_high], cosines[k] + 0.0j, shift[0], shift[1])
         turns = tangents[k].any()
         for row in range(n_rows):
             here = slice(row * width, (row + 1) * width)
@@ -384,7 +345,7 @@ def _run_parallel(
     for k in range(begin, end):
         w = wait_of[k]
         _prepare(columns[w], factors[k, n_high:], column[0], column[1], exact)
-        _products(factors[k, :n_high], cosines[k] + 0.0j, shift[0], shift[1])
+        products(factors[k, :n_high], cosines[k] + 0.0j, shift[0], shift[1])
         turns = tangents[k].any()
         for task in prange(n_tasks):
             for row in range(n_rows * task // n_tasks, n_rows * (task + 1) // n_tasks):

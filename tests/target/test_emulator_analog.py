@@ -7,14 +7,10 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from cudaq_target.emulator.analog.curves import Curve
-from cudaq_target.emulator.analog.integrate import (
-    Pace,
-    distance,
-    evolve_rydberg,
-    longest_step_ns,
-)
+from cudaq_target.emulator.analog.integrate import distance, evolve_rydberg, longest_step_ns
 from cudaq_target.emulator.analog.observables import occupations
 from cudaq_target.emulator.analog.problem import RydbergProblem
+from cudaq_target.emulator.analog.stages import Pace
 from cudaq_target.errors import MemoryLimitError, OptionError
 from tests.target.rydberg_oracle import hamiltonian, solve
 

@@ -1,10 +1,4 @@
-"""Splitting integrators for `RydbergProblem`, with steps that end at kinks and an error estimate.
-
-H = D + B: D (interactions, detunings) is diagonal, B (the drive) turns every atom by itself. The
-diagonal flow carries the clock, with exact integrals of the detunings; B is applied at frozen time.
-The phase of the drive is a frame: with D_φ = diag(1, e^{iφ}) per atom, D_φ† H D_φ has φ = 0 and
-the detuning δ - dφ/dt, so a change of φ, however abrupt, is a change of the diagonal flow.
-"""
+"""Splitting integrators for `RydbergProblem`, with steps that end at kinks and an error estimate."""
 
 from __future__ import annotations
 
@@ -15,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
 
+from cudaq_target.emulator.analog.stages import BM4, SCHEMES, Pace, Scheme, stages
 from cudaq_target.emulator.memory import require_bytes, state_bytes, usable_threads
 from cudaq_target.errors import OptionError
 from cudaq_target.kernels import splitting
@@ -42,38 +37,9 @@ _TOLERANCE_OF_LONGEST_STEP = 1e-5
 _SAFETY = 0.7
 _MOST_PASSES = 6
 _SMALLEST_STEP_NS = 1e-3
-_LARGEST_ANGLE_RAD = math.pi / 4
+_JOINED_ATOMS = 14
+"""Up to here a program is one call of the kernel; tables of its many waits stay small."""
 _SAME_MOMENT_NS = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """A symmetric splitting: waits a_1 … a_{m+1} of the clock around turns b_1 … b_m, in steps.
-
-    Attributes:
-        order: Order of convergence.
-        waits: a, each sums to 1.
-        turns: b.
-    """
-
-    order: int
-    waits: tuple[float, ...]
-    turns: tuple[float, ...]
-
-
-STRANG = Scheme(2, (0.5, 0.5), (1.0,))
-
-
-def _bm4() -> Scheme:
-    """S6 of Blanes and Moan, J. Comput. Appl. Math. 142 (2002) 313, table 2."""
-    a1, a2, a3 = 0.0792036964311957, 0.353172906049774, -0.0420650803577195
-    b1, b2 = 0.209515106613362, -0.143851773179818
-    a4, b3 = 1.0 - 2.0 * (a1 + a2 + a3), 0.5 - (b1 + b2)
-    return Scheme(4, (a1, a2, a3, a4, a3, a2, a1), (b1, b2, b3, b3, b2, b1))
-
-
-BM4 = _bm4()
-SCHEMES = {2: STRANG, 4: BM4}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,37 +123,6 @@ def longest_step_ns(problem: RydbergProblem) -> float:
     """Return the longest step at which the error follows the order of the scheme (ns)."""
     fastest = problem.fastest_rad_per_us()
     return min(LONGEST_STEP_NS, 1e3 * FASTEST_STEP_RAD / max(fastest, 1e-9))
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How many steps a smooth stretch of the program takes.
-
-    Refined paces take more steps on every stretch, short ones included, so that the difference of
-    two passes holds the errors of all stretches.
-
-    Attributes:
-        step_ns: Longest step before any refinement (ns).
-        finer: By how much each refinement shortened the steps at least.
-    """
-
-    step_ns: float
-    finer: tuple[float, ...] = ()
-
-    def n_steps(self, length_ns: float) -> int:
-        """Return the number of steps for a stretch.
-
-        >>> Pace(10.0).n_steps(25.0), Pace(10.0, (2.0,)).n_steps(25.0)
-        (3, 6)
-        """
-        count = max(1, math.ceil(length_ns / self.step_ns - 1e-9))
-        for factor in self.finer:
-            count = math.ceil(count * factor - 1e-9)
-        return count
-
-    def refined(self, factor: float) -> Pace:
-        """Return a pace with steps shorter by at least `factor`."""
-        return Pace(self.step_ns, (*self.finer, factor))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -349,15 +284,21 @@ class Evolution:
         """Evolve up to a moment, in steps that end at kinks."""
         start = self.now_ns
         inner = [kink for kink in self._kinks if start < kink < end_ns]
-        edges = [start, *inner, end_ns]
-        for left, right in itertools.pairwise(edges):
-            if right - left > _SAME_MOMENT_NS:
-                self._advance_smoothly(left, right, pace.n_steps(right - left))
+        edges = [start]
+        for moment in (*inner, end_ns):
+            if moment - edges[-1] > _SAME_MOMENT_NS:
+                edges.append(moment)
+        counts = [pace.n_steps(right - left) for left, right in itertools.pairwise(edges)]
+        if self._problem.n_atoms <= _JOINED_ATOMS and counts:
+            self._advance_smoothly(edges, counts)
+        else:
+            for k, count in enumerate(counts):
+                self._advance_smoothly(edges[k : k + 2], [count])
         self.now_ns = end_ns
 
-    def _advance_smoothly(self, start_ns: float, end_ns: float, n_steps: int) -> None:
+    def _advance_smoothly(self, edges_ns: Sequence[float], n_steps: Sequence[int]) -> None:
         waits, shifts, angles, self._frame = stages(
-            self._problem, self._scheme, start_ns, end_ns, n_steps, self._frame
+            self._problem, self._scheme, edges_ns, n_steps, self._frame
         )
         splitting.advance(
             self._real,
@@ -370,62 +311,7 @@ class Evolution:
             backend=self._backend,
             threads=self._threads,
         )
-        self.n_steps += n_steps
-
-
-def stages(
-    problem: RydbergProblem,
-    scheme: Scheme,
-    start_ns: float,
-    end_ns: float,
-    n_steps: int,
-    frame: Reals,
-) -> tuple[Reals, Reals, Reals, Reals]:
-    """Write equal steps over smooth curves as waits and turns.
-
-    Args:
-        problem: The atoms and their drive.
-        scheme: The splitting.
-        start_ns: Begin (ns).
-        end_ns: End (ns); no kink lies between.
-        n_steps: Number of steps.
-        frame: Phase of every atom's frame at the beginning (rad), shape (1, n_atoms).
-
-    Returns:
-        Waits (µs), shape (n_stages,); phases that r gathers in them by detuning and frame (rad),
-        shape (n_stages, n_atoms); angles Ω dt/2 of the turns after them (rad), same shape; and the
-        frame at the end. The last stage has no turn.
-    """
-    step = (end_ns - start_ns) / n_steps
-    a = np.asarray(scheme.waits)
-    n_turns = len(scheme.turns)
-    clock = start_ns + step * (np.arange(n_steps)[:, None] + np.cumsum(a[:-1]))
-    turns_at = clock.reshape(-1)
-    moments = np.concatenate([[start_ns], turns_at, [end_ns]])
-    waits = np.tile(1e-3 * step * a[:-1], n_steps)
-    waits[n_turns::n_turns] += 1e-3 * step * a[-1]
-    waits = np.append(waits, 1e-3 * step * a[-1])
-    rabi, phase = problem.drive(turns_at)
-    frames = np.concatenate([frame, np.broadcast_to(phase, (len(phase), problem.n_atoms))])
-    shifts = np.empty((len(waits), problem.n_atoms))
-    shifts[:] = np.diff(problem.light_shift(moments), axis=0)
-    shifts[:-1] -= np.diff(frames, axis=0)
-    angles = np.zeros_like(shifts)
-    angles[:-1] = rabi * np.tile(0.5e-3 * step * np.asarray(scheme.turns), n_steps)[:, None]
-    return (*_small_turns(waits, shifts, angles), frames[-1:].copy())
-
-
-def _small_turns(waits: Reals, shifts: Reals, angles: Reals) -> tuple[Reals, Reals, Reals]:
-    """Repeat turns that are too large for their tangents, by parts of them."""
-    parts = np.ceil(np.abs(angles).max(axis=1) / _LARGEST_ANGLE_RAD).astype(np.int64)
-    parts = np.maximum(parts, 1)
-    if parts.max() == 1:
-        return waits, shifts, angles
-    first = np.cumsum(parts) - parts
-    n_stages = int(parts.sum())
-    all_waits, all_shifts = np.zeros(n_stages), np.zeros((n_stages, shifts.shape[1]))
-    all_waits[first], all_shifts[first] = waits, shifts
-    return all_waits, all_shifts, np.repeat(angles / parts[:, None], parts, axis=0)
+        self.n_steps += sum(n_steps)
 
 
 def _check(

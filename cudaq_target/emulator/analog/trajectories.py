@@ -14,15 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cudaq_target.emulator.analog import noise as nz
-from cudaq_target.emulator.analog.integrate import (
-    BM4,
-    Evolution,
-    Pace,
-    evolve_rydberg,
-    norm_squared,
-)
+from cudaq_target.emulator.analog.integrate import Evolution, evolve_rydberg, norm_squared
 from cudaq_target.emulator.analog.observables import occupations
 from cudaq_target.emulator.analog.shots import flip_packed, sample_packed
+from cudaq_target.emulator.analog.stages import BM4, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
