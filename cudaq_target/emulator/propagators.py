@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 US_PER_NS = 1e-3
+_SMALL_RAD = 1e-9  # sin(x)/x is 1 to the last bit
 
 
 def two_level(
@@ -47,8 +48,8 @@ def two_level(
     phase, half_us = np.asarray(phase_rad), np.asarray(duration_ns) * (0.5 * US_PER_NS)
     angle = np.sqrt(rabi**2 + detuning**2) * half_us
     turn = np.exp(1j * detuning * half_us)
-    # sin(W t/2)/W without a division by zero: np.sinc(x) = sin(πx)/(πx).
-    slope = half_us * np.sinc(angle / np.pi)
+    # sin(W t/2)/W, where np.sinc(x) = sin(πx)/(πx); of subnormal angles the quotient overflows.
+    slope = half_us * np.sinc(np.where(np.abs(angle) < _SMALL_RAD, 0.0, angle) / np.pi)
     cosine = np.cos(angle)
     tilt = 1j * detuning * slope
     hop = -1j * rabi * slope
