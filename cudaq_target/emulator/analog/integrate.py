@@ -1,4 +1,4 @@
-"""Splitting integrators for `RydbergProblem`, with steps that end at kinks and an error estimate."""
+"""Splitting integrators for `RydbergProblem`: steps that end at kinks, an error that is checked."""
 
 from __future__ import annotations
 
