@@ -13,6 +13,8 @@ import importlib.util
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from cudaq_target.kernels.errors import BackendUnavailableError, KernelInputError
 from cudaq_target.kernels.statevector_backend import numba_compiles
 
@@ -46,6 +48,25 @@ def gpu_missing() -> str:
 def is_on_device(array: object) -> bool:
     """Tell whether an array lies in the memory of a GPU."""
     return hasattr(array, "__cuda_array_interface__")
+
+
+def array_module(*arrays: object) -> ModuleType:
+    """Return the library whose functions take these arrays.
+
+    Args:
+        arrays: Arrays that lie on one side.
+
+    Returns:
+        CuPy where one lies on a GPU, else NumPy.
+
+    >>> array_module(None).__name__
+    'numpy'
+    """
+    if not any(is_on_device(array) for array in arrays):
+        return np
+    from cudaq_target.kernels.gpu.device import arrays as device_arrays  # noqa: PLC0415
+
+    return device_arrays()
 
 
 def choose_backend(backend: Backend, *arrays: object) -> Literal["numpy", "cpu", "gpu"]:

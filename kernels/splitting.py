@@ -2,9 +2,10 @@
 
 The state of n atoms with levels g (0) and r (1) lies in two real arrays of 2^n numbers, its real
 and its imaginary part; atom 0 is the most significant bit of the index. All back ends give the same
-up to rounding: `numpy` is the specification, `cpu` the compiled version. Atoms that share nothing
-but their interactions make this fast: the phases of 2^n basis states are products of a few small
-tables, and no array as large as the state is needed beside it.
+up to rounding: `numpy` is the specification, `cpu` and `gpu` the compiled versions. States on a GPU
+are worked on there. Atoms that share nothing but their interactions make this fast: the phases of
+2^n basis states are products of a few small tables, and no array as large as the state is needed
+beside it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cudaq_target.kernels.backends import Backend, choose_backend, implementation
-from cudaq_target.kernels.errors import BackendUnavailableError, KernelInputError
+from cudaq_target.kernels.backends import Backend, array_module, implementation
+from cudaq_target.kernels.errors import KernelInputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,11 +63,7 @@ def advance(
     [0.7702, 0.2298]
     """
     _check(real, imag, interactions, waits, shifts, angles)
-    if choose_backend(backend, real) == "gpu":
-        raise BackendUnavailableError(
-            "gpu", "a splitting kernel for CUDA, which this version lacks", "use backend='auto'"
-        )
-    implementation("splitting", backend).advance(
+    implementation("splitting", backend, real, imag).advance(
         real, imag, interactions, waits, shifts, angles, float(decay_per_us), threads
     )
 
@@ -86,8 +83,9 @@ def multiply_phases(state: NDArray[np.complexfloating], angles: Reals) -> None:
     half = len(angles) // 2
     rows, columns = products(np.exp(1j * angles[:half])), products(np.exp(1j * angles[half:]))
     table = state.reshape(len(rows), len(columns))
-    table *= rows[:, None].astype(state.dtype)
-    table *= columns.astype(state.dtype)
+    here = array_module(state).asarray
+    table *= here(rows[:, None].astype(state.dtype))
+    table *= here(columns.astype(state.dtype))
 
 
 def products(factors: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:

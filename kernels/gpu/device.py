@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Parameters = ParamSpec("Parameters")
     Result = TypeVar("Result")
 
-FAMILIES = ("layout", "statistics", "observables", "decoding", "statevector")
+FAMILIES = ("layout", "statistics", "observables", "decoding", "statevector", "splitting")
 """Texts of device code whose kernels return; `dispatch` holds the one that stays."""
 
 N_THREADS = 256
@@ -73,6 +73,11 @@ def _module(name: str) -> Any:  # noqa: ANN401
     return arrays().RawModule(code=source_text(name), options=OPTIONS)
 
 
+@cache  # finding a kernel takes as long as launching it
+def _function(family: str, kernel: str) -> Any:  # noqa: ANN401
+    return _module(family).get_function(kernel)
+
+
 def device_id() -> int:
     """Return the number of the current device."""
     return int(arrays().cuda.Device().id)
@@ -87,6 +92,12 @@ def _multiprocessors(device: int) -> int:
 def multiprocessors() -> int:
     """Return how many multiprocessors the current device has."""
     return _multiprocessors(device_id())
+
+
+def free_bytes() -> int:
+    """Return what may still be allocated on the current device (bytes), CuPy's reserve included."""
+    free, _ = arrays().cuda.runtime.memGetInfo()
+    return int(free) + int(arrays().get_default_memory_pool().free_bytes())
 
 
 def blocks_for(n_threads: int, *, per_multiprocessor: int = _BLOCKS_PER_MULTIPROCESSOR) -> int:
@@ -116,7 +127,7 @@ def launch(
         arguments: Device arrays (contiguous), int for i64, float for double.
         shared_bytes: Shared memory that it takes at run time (bytes).
     """
-    function = _module(family).get_function(kernel)
+    function = _function(family, kernel)
     if shared_bytes > _UNASKED_SHARED_BYTES:
         function.max_dynamic_shared_size_bytes = shared_bytes
     function((n_blocks,), (N_THREADS,), arguments, shared_mem=shared_bytes)
@@ -145,7 +156,8 @@ def _is_array(value: object) -> bool:
 def _to_device(value: object) -> object:
     if isinstance(value, tuple | list):
         return [_to_device(part) for part in value]
-    return arrays().ascontiguousarray(value) if _is_array(value) else value
+    # Of CuPy's functions `asarray` alone takes what lies on the host.
+    return arrays().asarray(value, order="C") if _is_array(value) else value
 
 
 def _to_host(value: object) -> object:

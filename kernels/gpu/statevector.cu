@@ -1,23 +1,7 @@
 // State vectors of levels. `kernels/statevector.py` defines the results.
 //
 // Each kernel exists for complex64 and complex128: the suffix says which.
-#include "bits.cuh"
-
-template <typename Real>
-struct alignas(2 * sizeof(Real)) Complex {
-    Real re, im;
-};
-
-template <typename Real>
-CQT_DEVICE Complex<Real> times(Complex<Real> a, Complex<Real> b) {
-    return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
-}
-
-template <typename Real>
-CQT_DEVICE void add_product(Complex<Real>& sum, Complex<Real> a, Complex<Real> b) {
-    sum.re += a.re * b.re - a.im * b.im;
-    sum.im += a.re * b.im + a.im * b.re;
-}
+#include "complex.cuh"
 
 // Index of the `row`-th setting of the sites that a block leaves alone. Segments are rows of
 // (settings, stride before, stride after), the last one least significant.

@@ -83,5 +83,6 @@ def emulated_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(device, "to_host", lambda array: array)
         patch.setattr(device, "multiprocessors", lambda: 1)
         patch.setattr(device, "device_id", lambda: -1)
+        patch.setattr(device, "free_bytes", lambda: 1 << 30)
         patch.setattr(device, "launch", launch)
         yield

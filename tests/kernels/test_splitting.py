@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from cudaq_target.kernels import splitting
+from cudaq_target.kernels.backends import gpu_missing
 from cudaq_target.kernels.errors import BackendUnavailableError, KernelInputError
 
 BACKENDS = ["numpy", "cpu"]
@@ -155,6 +156,7 @@ def test_bad_input_is_named(changes, message):
         splitting.advance(**bad(**changes))
 
 
-def test_the_gpu_is_refused_by_name():
+@pytest.mark.skipif(not gpu_missing(), reason="there is a GPU")
+def test_without_a_gpu_it_is_refused_by_name():
     with pytest.raises(BackendUnavailableError, match="'gpu' needs"):
         splitting.advance(**bad(backend="gpu"))
