@@ -278,3 +278,74 @@ class AnalogLimitError(DeviceLimitError):
     atoms: tuple[int, ...] = ()
     value: float | None = None
     nearest: float | None = None
+
+
+@dataclass
+class MachineError(TargetError):
+    """Root of what happens with a machine outside of this process.
+
+    Attributes:
+        machine: Its name, as `machine=` took it.
+    """
+
+    machine: str
+
+
+@dataclass
+class MachineUnavailableError(MachineError):
+    """The machine does not answer, or has no room.
+
+    Attributes:
+        reason: What was seen, with the time that was waited.
+        remedy: What would work.
+        n_received: Shots that had come before.
+        n_shots: Shots that were asked for; 0 where nothing was measured yet.
+    """
+
+    reason: str
+    remedy: str
+    n_received: int = 0
+    n_shots: int = 0
+
+    def __str__(self) -> str:
+        shots = f"; {self.n_received} of {self.n_shots} shots had come" if self.n_shots else ""
+        return f"machine {self.machine}: {self.reason}{shots}. {self.remedy}"
+
+
+@dataclass
+class MachineRefusedError(MachineError):
+    """The machine does not run this program.
+
+    Attributes:
+        program: What was asked for, in the user's words.
+        reason: In the machine's words.
+    """
+
+    program: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"machine {self.machine} refuses {self.program}: {self.reason}"
+
+
+@dataclass
+class RunFailedError(MachineError):
+    """The machine ended a run before its last shot.
+
+    Attributes:
+        job_id: The run.
+        reason: In the machine's words.
+        n_received: Shots that came.
+        n_shots: Shots that were asked for.
+    """
+
+    job_id: str
+    reason: str
+    n_received: int
+    n_shots: int
+
+    def __str__(self) -> str:
+        return (
+            f"machine {self.machine}: run {self.job_id} ended after {self.n_received} of "
+            f"{self.n_shots} shots: {self.reason}"
+        )

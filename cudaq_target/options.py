@@ -9,8 +9,10 @@ configuration directory. An unknown name is an error in every source.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +21,11 @@ from cudaq_target.errors import OptionError
 from cudaq_target.sites import Sites, read_sites
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from pulser import NoiseModel
 
+# Machines in this process; `REMOTE_FORMS` names the others.
 MACHINES = ("local", "qutip", "emu-sv", "emu-mps", "auto-emulator")
 ROUTES = ("swap", "direct")
 ENVIRONMENT_PREFIX = "CUDAQ_TARGET_"
@@ -47,6 +50,9 @@ class Options:
             user's cache directory.
         modulation: Emulators of analog programs follow the device's finite bandwidth.
         eom: Analog programs of square pulses use the device's electro-optic modulator.
+        machine_secret: File with the secret key that a controller knows us by, or None.
+        machine_server_key: File with the public key of that controller, or None.
+        machine_timeout_s: How long a remote machine may be silent (s).
     """
 
     machine: str = "local"
@@ -60,6 +66,9 @@ class Options:
     cache_dir: str | None = None
     modulation: bool = False
     eom: bool = False
+    machine_secret: str | None = None
+    machine_server_key: str | None = None
+    machine_timeout_s: float = 30.0
 
     @property
     def is_noisy(self) -> bool:
@@ -92,7 +101,9 @@ def resolve(
     merged |= arguments
     if "machine" not in merged:
         _refuse_job_resource(variables)
-    return Options(**merged)
+    options = Options(**merged)
+    _check_remote(options)
+    return options
 
 
 def check(given: Mapping[str, object]) -> dict[str, Any]:
@@ -196,14 +207,98 @@ def _refuse_job_resource(variables: Mapping[str, str]) -> None:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteForm:
+    """One way to name machines outside of this process.
+
+    Attributes:
+        shown: The form, as messages show it.
+        fits: Whether a name has this form.
+        checked: Returns the name in its final form; raises `OptionError` where it is damaged.
+        opener: `module:function` that makes a `machines.remote.RemoteMachine` of `Options`.
+        refused: Options that these machines know better themselves.
+        remedy: What to do instead of giving one of those.
+        may_have_keys: Whether a machine of this name takes keys.
+    """
+
+    shown: str
+    fits: Callable[[str], bool]
+    checked: Callable[[str], str]
+    opener: str
+    refused: tuple[str, ...] = ("noise", "modulation", "threads")
+    remedy: str = "Leave it out"
+    may_have_keys: Callable[[str], bool] = lambda _: False
+
+
+def remote_form(machine: str) -> RemoteForm | None:
+    """Return the form that the name of a remote machine has; None for machines in this process."""
+    return next((form for form in REMOTE_FORMS if form.fits(machine)), None)
+
+
 def _machine(value: object) -> str:
+    name = str(value)
+    form = remote_form(name)
+    if form is not None:
+        return form.checked(name)
     if value not in MACHINES:
+        forms = ", ".join(form.shown for form in REMOTE_FORMS)
         raise OptionError(
             f"machine {value!r}",
             "no such machine in this version",
-            nearest(str(value), MACHINES),
+            f"{nearest(name, MACHINES)}, {forms}",
         )
-    return str(value)
+    return name
+
+
+def _endpoint(name: str) -> str:
+    from cudaq_target.coupler.endpoint import Scheme, parse_endpoint  # noqa: PLC0415
+    from cudaq_target.coupler.link_errors import EndpointError  # noqa: PLC0415
+
+    try:
+        place = parse_endpoint(name)
+    except EndpointError as error:
+        raise OptionError(f"machine {name!r}", error.reason, error.remedy) from error
+    if place.scheme in {Scheme.TCP, Scheme.UDP} and place.port == 0:
+        raise OptionError(
+            f"machine {name!r}", "port 0 is for servers", "Give the port of the controller"
+        )
+    return str(place)
+
+
+def _check_remote(options: Options) -> None:
+    """Refuse settings that a remote machine would not follow, and half a pair of keys."""
+    form = remote_form(options.machine)
+    secret, server = options.machine_secret, options.machine_server_key
+    if (secret is None) != (server is None):
+        missing, there = ("machine_secret", "machine_server_key")[:: 1 if secret is None else -1]
+        raise OptionError(
+            missing, f"it is missing, {there} is given", "Give both files, or neither"
+        )
+    if form is None:
+        return
+    for name in form.refused:
+        if getattr(options, name) not in (None, False):
+            raise OptionError(
+                name, f"machine {options.machine!r} has its own, which is not set here", form.remedy
+            )
+    if secret is not None and not form.may_have_keys(options.machine):
+        raise OptionError(
+            "machine_secret",
+            f"machine {options.machine!r} knows no keys",
+            "Leave the keys out, or use a controller at tcp:// or ipc://",
+        )
+
+
+REMOTE_FORMS: tuple[RemoteForm, ...] = (
+    RemoteForm(
+        shown="shm://name, ipc://path, tcp://host:port, udp://host:port",
+        fits=lambda name: "://" in name,
+        checked=_endpoint,
+        opener="cudaq_target.machines.remote_controller:open_controller",
+        remedy="Leave it out, or give it to the controller: cudaq-target serve",
+        may_have_keys=lambda name: name.startswith(("tcp://", "ipc://")),
+    ),
+)
 
 
 def _route(value: object) -> str:
@@ -269,6 +364,28 @@ def _cache_dir(value: object) -> str:
     return str(value)
 
 
+def _file(name: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if not isinstance(value, str | Path) or not str(value):
+            raise OptionError(f"{name} {value!r}", "not allowed", "Give the path of a key file")
+        return str(value)
+
+    return parse
+
+
+def _seconds(name: str) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        try:
+            seconds = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            seconds = math.nan
+        if isinstance(value, bool) or not 0.0 < seconds < math.inf:
+            raise OptionError(f"{name} {value!r}", "not allowed", "Give a time above 0 s")
+        return seconds
+
+    return parse
+
+
 def _switch(name: str) -> Callable[[object], bool]:
     texts = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 
@@ -293,4 +410,7 @@ PARSERS: dict[str, Callable[[object], Any]] = {
     "cache_dir": _cache_dir,
     "modulation": _switch("modulation"),
     "eom": _switch("eom"),
+    "machine_secret": _file("machine_secret"),
+    "machine_server_key": _file("machine_server_key"),
+    "machine_timeout_s": _seconds("machine_timeout_s"),
 }

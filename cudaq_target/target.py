@@ -50,9 +50,12 @@ class Pasqal:
 
     Attributes:
         machine: `local`, the embedded emulator (default), or `qutip`, pulser-simulation; for
-            analog programs also `emu-sv`, `emu-mps`, or `auto-emulator`, which chooses.
+            analog programs also `emu-sv`, `emu-mps`, or `auto-emulator`, which chooses; or the
+            endpoint of a controller (`cudaq-target serve`): `shm://name`, `ipc://path`,
+            `tcp://host:port`, `udp://host:port`.
         device: Name of a Pulser device, a `pulser` device object, or the path of a device file;
             by default `DigitalAnalogDevice` for gate kernels, `AnalogDevice` for analog programs.
+            A remote machine has a device of its own, which this must not contradict.
         noise: Noise of the emulator: a `pulser.NoiseModel`, or the path of a JSON file with its
             abstract representation; none by default.
         seed: Makes counts reproducible; without it `cudaq.set_random_seed` does.
@@ -66,6 +69,9 @@ class Pasqal:
         modulation: Emulate the finite bandwidth of the device in analog programs; by default they
             are played as they are written, which is what Pulser's emulators do, too.
         eom: Play analog programs of square pulses with the device's electro-optic modulator.
+        machine_secret: Secret key file of this end, for controllers that ask for keys.
+        machine_server_key: Public key file of such a controller.
+        machine_timeout_s: How long a remote machine may be silent before a launch fails (s).
 
     >>> Pasqal(machine="local", seed=7)
     Pasqal(machine='local', seed=7)
@@ -82,6 +88,9 @@ class Pasqal:
     cache_dir: str | Path | None = None
     modulation: bool | None = None
     eom: bool | None = None
+    machine_secret: str | Path | None = None
+    machine_server_key: str | Path | None = None
+    machine_timeout_s: float | None = None
 
     if not TYPE_CHECKING:  # type checkers say it better than an error at run time
 

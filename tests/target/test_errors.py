@@ -67,7 +67,7 @@ def test_unknown_keyword():
     assert message(lambda: cudaq.set_target("pasqal", sed=3), "OptionError") == (
         "option 'sed': unknown option. Did you mean 'seed'? "
         "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir, "
-        "modulation, eom"
+        "modulation, eom, machine_secret, machine_server_key, machine_timeout_s"
     )
 
 
@@ -81,7 +81,7 @@ def test_unknown_device():
 def test_unknown_machine():
     assert message(lambda: Pasqal(machine="FRESNEL"), "OptionError") == (
         "machine 'FRESNEL': no such machine in this version. Known: local, qutip, emu-sv, "
-        "emu-mps, auto-emulator"
+        "emu-mps, auto-emulator, shm://name, ipc://path, tcp://host:port, udp://host:port"
     )
 
 
@@ -207,7 +207,8 @@ def test_there_is_no_noise_model_to_unset():
 
 
 KNOWN = (
-    "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir, modulation, eom"
+    "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir, modulation, "
+    "eom, machine_secret, machine_server_key, machine_timeout_s"
 )
 
 

@@ -60,7 +60,7 @@ def test_every_option_is_a_field_of_options_and_of_the_target(name):
 def test_unknown_names_are_refused_with_the_nearest_known_one(tmp_path):
     known = (
         "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir, "
-        "modulation, eom"
+        "modulation, eom, machine_secret, machine_server_key, machine_timeout_s"
     )
     assert refusal(check, {"machne": "local"}) == (
         f"option 'machne': unknown option. Did you mean 'machine'? {known}"
@@ -93,7 +93,8 @@ def test_refused_values_name_their_source(tmp_path):
 def test_machines_of_later_versions_are_refused():
     assert refusal(check, {"machine": "emu"}) == (
         "machine 'emu': no such machine in this version. "
-        "Did you mean 'emu-sv'? Known: local, qutip, emu-sv, emu-mps, auto-emulator"
+        "Did you mean 'emu-sv'? Known: local, qutip, emu-sv, emu-mps, auto-emulator, "
+        "shm://name, ipc://path, tcp://host:port, udp://host:port"
     )
     assert "Did you mean 'qutip'?" in refusal(check, {"machine": "qtip"})
 
@@ -180,3 +181,62 @@ def test_whole_numbers_of_numpy_and_of_text_are_accepted():
 
 def test_routes_are_those_of_the_router():
     assert set(options.ROUTES) == set(route.ROUTES)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ipc://", "machine 'ipc://': the path of a socket file is missing. Give a path in"),
+        ("shm://a/b", "machine 'shm://a/b': 'a/b' is no name of a shared segment. Use 1 to"),
+        ("tcp://host", "machine 'tcp://host': no host with a port from 0 to 65535. Use tcp://"),
+        ("tcp://host:0", "machine 'tcp://host:0': port 0 is for servers. Give the port"),
+        ("http://x:1", "machine 'http://x:1': no known transport. Use shm://name, ipc://path"),
+        ("ipc:/run/qpu", "machine 'ipc:/run/qpu': no such machine in this version. Known: local"),
+    ],
+)
+def test_endpoints_written_wrong_are_refused(tmp_path, name, text):
+    assert refusal(check, {"machine": name}).startswith(text)
+    own = tmp_path / "cudaq-target.toml"
+    own.write_text(f"machine = {name!r}\n")
+    assert refusal(merged, tmp_path).startswith(f"{own}: 'machine': {text}")
+    own.unlink()
+    where = "environment variable CUDAQ_TARGET_MACHINE"
+    assert refusal(merged, tmp_path, CUDAQ_TARGET_MACHINE=name).startswith(f"{where}: {text}")
+
+
+def test_endpoints_come_from_every_source(tmp_path):
+    assert merged(tmp_path, {"machine": "shm://qpu"}).machine == "shm://qpu"
+    assert merged(tmp_path, CUDAQ_TARGET_MACHINE="tcp://[::1]:5").machine == "tcp://[::1]:5"
+    (tmp_path / "cudaq-target.toml").write_text("machine = 'udp://localhost:7'\n")
+    assert merged(tmp_path).machine == "udp://localhost:7"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (
+            {"noise": pulser.NoiseModel(p_false_pos=0.1)},
+            "noise: machine 'shm://qpu' has its own, which is not set here. "
+            "Leave it out, or give it to the controller: cudaq-target serve",
+        ),
+        ({"modulation": True}, "modulation: machine 'shm://qpu' has its own"),
+        ({"threads": 2}, "threads: machine 'shm://qpu' has its own"),
+        (
+            {"machine_secret": "a.key_secret"},
+            "machine_server_key: it is missing, machine_secret is given. Give both files",
+        ),
+        (
+            {"machine_server_key": "a.key"},
+            "machine_secret: it is missing, machine_server_key is given. Give both files",
+        ),
+        (
+            {"machine_secret": "a.key_secret", "machine_server_key": "b.key"},
+            "machine_secret: machine 'shm://qpu' knows no keys. Leave the keys out, or use",
+        ),
+        ({"machine_secret": ""}, "machine_secret '': not allowed. Give the path of a key file"),
+        ({"machine_timeout_s": 0}, "machine_timeout_s 0: not allowed. Give a time above 0 s"),
+        ({"machine_timeout_s": "soon"}, "machine_timeout_s 'soon': not allowed"),
+    ],
+)
+def test_options_that_a_controller_does_not_follow_are_refused(tmp_path, given, text):
+    assert refusal(merged, tmp_path, {"machine": "shm://qpu", **given}).startswith(text)
