@@ -186,7 +186,7 @@ def test_parameters_without_effect_stay() -> None:
 
 
 def test_blocking_takes_bad_steps_back() -> None:
-    optimiser = Spsa([3.0], step=6.0, perturbation=0.1, n_steps=40, rng=1)
+    optimiser = Spsa([3.0], step=7.0, perturbation=0.1, n_steps=40, rng=1)
     values = []
     while (point := optimiser.ask()) is not None:
         optimiser.tell(point, known(point[0] ** 4))
