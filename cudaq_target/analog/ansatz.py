@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from cudaq_target.analog.model import AnalogSpec, Waveform
 from cudaq_target.analog.program import AnalogProgram
 from cudaq_target.analog.rules import DEFAULT_ANALOG_DEVICE, analog_rules
 from cudaq_target.analog.sampling import deviation, means, straightened
+from cudaq_target.emulator.analog.curves import even_pchip
 from cudaq_target.errors import AnalogLimitError, OptionError
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from cudaq_target.analog.timeline import AnalogTimeline
 
 # A PCHIP curve is kept as straight lines between times this far apart (ns).
-_GRID_NS = 4
+_GRID_NS = 1
 _ROUNDING = 1e-9
 
 
@@ -280,14 +282,21 @@ def _check_fixed(rules: AnalogRules, amplitude: Shape, detuning: Shape) -> None:
 
 
 def _curve(shape: Shape, points: NDArray[np.float64], duration_ns: float, name: str) -> Waveform:
-    times = np.linspace(0.0, duration_ns, shape.n_points)
     if shape.kind == "linear" or shape.n_points == 2:
-        return Waveform(times, points, "linear", name)
-    from scipy.interpolate import PchipInterpolator  # noqa: PLC0415
-
-    grid = np.union1d(np.arange(0.0, duration_ns, _GRID_NS), times)
-    # Slopes are divided by before scipy drops those that are too small for it.
-    with np.errstate(over="ignore"):
-        curve = PchipInterpolator(times, points)(grid)
+        return Waveform(np.linspace(0.0, duration_ns, shape.n_points), points, "linear", name)
+    times_ns, piece, since = _grid(shape.n_points, duration_ns)
+    c = even_pchip(points)[piece].T
+    curve = ((c[3] * since + c[2]) * since + c[1]) * since + c[0]
     # Free of overshoot up to rounding, which must not make an amplitude negative.
-    return Waveform(grid, np.clip(curve, points.min(), points.max()), "linear", name)
+    return Waveform(times_ns, np.clip(curve, points.min(), points.max()), "linear", name)
+
+
+@lru_cache(maxsize=16)
+def _grid(
+    n_points: int, duration_ns: float
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Times at which a curve is kept (ns), the piece of each, and how far into it, in spacings."""
+    points_ns = np.linspace(0.0, duration_ns, n_points)
+    times_ns = np.union1d(np.arange(0.0, duration_ns, _GRID_NS), points_ns)
+    piece = np.clip(np.searchsorted(points_ns, times_ns, side="right") - 1, 0, n_points - 2)
+    return times_ns, piece, (times_ns - points_ns[piece]) * (n_points - 1) / duration_ns

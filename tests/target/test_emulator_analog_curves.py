@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
+from scipy.interpolate import PchipInterpolator
 
-from cudaq_target.emulator.analog.curves import Curve, curve_of
+from cudaq_target.emulator.analog.curves import Curve, curve_of, even_pchip
 
 KINDS = (Curve.step, Curve.linear, Curve.smooth)
 
@@ -95,7 +96,7 @@ def test_points_that_make_no_curve(times):
 
 def means(curve, n):
     """What a device plays: the mean of every ns."""
-    return 1e3 * np.diff(curve.antiderivative(np.arange(n + 1.0)))
+    return 1e3 * np.diff(curve.antiderivative(np.arange(n + 1.0)), axis=0)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +163,39 @@ def test_phases_hold_for_their_ns():
     phase = Curve.of_steps([0.5, 0.5, 2.0, 2.0])
     assert phase.kinks_ns == (2.0,)
     np.testing.assert_array_equal(phase.at([0.0, 1.99, 2.0, 3.5]), [0.5, 0.5, 2.0, 2.0])
+
+
+@pytest.mark.parametrize("n_before", [0, 1, 2, 20])
+@pytest.mark.parametrize("n_after", [0, 1, 2, 30])
+@pytest.mark.parametrize("shape", ["square", "ramp", "triangle"])
+def test_short_pulses_keep_their_area(shape, n_before, n_after):
+    for length in np.arange(0.2, 7.3, 0.1):
+        n = n_before + int(np.ceil(length - 1e-9)) + n_after
+        time = (np.arange(200 * n) + 0.5) / 200 - n_before
+        value = {
+            "square": np.ones_like(time),
+            "ramp": 1.0 - time / length,
+            "triangle": 1.0 - np.abs(2.0 * time / length - 1.0),
+        }[shape]
+        samples = np.where((time > 0) & (time < length), value, 0.0).reshape(n, 200).mean(axis=1)
+        area = 1e3 * Curve.of_samples(samples).integral(0.0, n)
+        assert abs(area - samples.sum()) <= 4e-3 * samples.sum()
+
+
+@given(st.lists(st.floats(-9.0, 9.0), min_size=1, max_size=40), st.integers(1, 2))
+@settings(max_examples=100, deadline=None)
+def test_no_area_of_a_sample_is_missed(values, n_atoms):
+    samples = np.array(values)
+    if n_atoms == 2:
+        samples = np.stack([samples, samples[::-1]], axis=1)
+    read = means(Curve.of_samples(samples), len(samples))
+    assert (np.abs(read - samples) <= 2.01e-3 * np.abs(samples).max(axis=0) + 1e-9).all()
+
+
+@given(st.lists(st.floats(-9.0, 9.0), min_size=3, max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_cubics_through_even_points_are_those_of_scipy(values):
+    points = np.stack([values, values[::-1]], axis=1)
+    expected = np.moveaxis(PchipInterpolator(np.arange(len(values)), points, axis=0).c[::-1], 0, 1)
+    np.testing.assert_allclose(even_pchip(points), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(even_pchip(points[:, 0]), expected[..., 0], rtol=1e-9, atol=1e-9)

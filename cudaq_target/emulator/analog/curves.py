@@ -278,6 +278,40 @@ def curve_of(waveform: Any) -> Curve:  # noqa: ANN401 - a waveform of `cudaq_tar
     return make(waveform.times_ns, waveform.values)
 
 
+def even_pchip(levels: Reals) -> Reals:
+    """Join evenly spaced points with monotone cubics (see `Curve.smooth`).
+
+    Loops over members of an ansatz notice that SciPy takes ten times as long.
+
+    Args:
+        levels: Values, shape (k,) or (k, n_atoms); k is at least 3.
+
+    Returns:
+        Coefficients, ascending powers of the distance from the left point in spacings, shape
+        (k - 1, 4) or (k - 1, 4, n_atoms).
+    """
+    rise = np.diff(levels, axis=0)
+    before, after = rise[:-1], rise[1:]
+    product = before * after
+    slopes = np.zeros_like(levels)
+    np.divide(2.0 * product, before + after, out=slopes[1:-1], where=product > 0.0)
+    slopes[0], slopes[-1] = _end_slope(rise[0], rise[1]), _end_slope(rise[-1], rise[-2])
+    left, right = slopes[:-1], slopes[1:]
+    coefficients = np.empty((len(rise), 4, *levels.shape[1:]))
+    coefficients[:, 0], coefficients[:, 1] = levels[:-1], left
+    coefficients[:, 2] = 3.0 * rise - 2.0 * left - right
+    coefficients[:, 3] = left + right - 2.0 * rise
+    return coefficients
+
+
+def _end_slope(rise: Reals, neighbour: Reals) -> Reals:
+    """Slope of a parabola through three points at the first one, kept from overshooting."""
+    slope = 1.5 * rise - 0.5 * neighbour
+    limit = np.where(rise * neighbour > 0.0, np.inf, 3.0 * np.abs(rise))
+    slope = np.clip(slope, -limit, limit)
+    return np.asarray(np.where(slope * rise > 0.0, slope, 0.0))
+
+
 def _knots(times_ns: ArrayLike, values: ArrayLike) -> tuple[Reals, Reals]:
     times = np.asarray(times_ns, dtype=np.float64)
     levels = np.asarray(values, dtype=np.float64)
@@ -303,30 +337,6 @@ def _pchip(times: Reals, levels: Reals) -> Reals:
 
     descending = PchipInterpolator(times, levels, axis=0).c
     return np.ascontiguousarray(np.moveaxis(descending[::-1], 0, 1), dtype=np.float64)
-
-
-def _pchip_of_samples(levels: Reals) -> Reals:
-    """The same for points one apart; SciPy takes ten times as long, which loops of bind notice."""
-    rise = np.diff(levels, axis=0)
-    before, after = rise[:-1], rise[1:]
-    product = before * after
-    slopes = np.zeros_like(levels)
-    np.divide(2.0 * product, before + after, out=slopes[1:-1], where=product > 0.0)
-    slopes[0], slopes[-1] = _end_slope(rise[0], rise[1]), _end_slope(rise[-1], rise[-2])
-    left, right = slopes[:-1], slopes[1:]
-    coefficients = np.empty((len(rise), 4, *levels.shape[1:]))
-    coefficients[:, 0], coefficients[:, 1] = levels[:-1], left
-    coefficients[:, 2] = 3.0 * rise - 2.0 * left - right
-    coefficients[:, 3] = left + right - 2.0 * rise
-    return coefficients
-
-
-def _end_slope(rise: Reals, neighbour: Reals) -> Reals:
-    """Slope of a parabola through three points at the first one, kept from overshooting."""
-    slope = 1.5 * rise - 0.5 * neighbour
-    limit = np.where(rise * neighbour > 0.0, np.inf, 3.0 * np.abs(rise))
-    slope = np.clip(slope, -limit, limit)
-    return np.asarray(np.where(slope * rise > 0.0, slope, 0.0))
 
 
 def _for_any_atom(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -393,7 +403,7 @@ def _piece(levels: Reals, first: int, start: float) -> tuple[Reals, Reals]:
             coefficients[0, 1] = levels[1] - levels[0]
             coefficients[0, 0] += (start - middles[0]) * coefficients[0, 1]
         return np.array([start]), coefficients
-    coefficients = _pchip_of_samples(levels)
+    coefficients = even_pchip(levels)
     edges = np.append(start, middles[1:-1])
     # Where it starts at an edge between samples, the first cubic reaches back to it.
     coefficients[:1] = _moved(coefficients[:1], start - middles[0])

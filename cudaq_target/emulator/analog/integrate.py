@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import numpy as np
 
 from cudaq_target.emulator.analog.stages import BM4, SCHEMES, Pace, Scheme, stages
-from cudaq_target.emulator.memory import require_bytes, state_bytes, usable_threads
+from cudaq_target.emulator.memory import (
+    require_bytes,
+    require_device_bytes,
+    state_bytes,
+    usable_threads,
+)
 from cudaq_target.errors import OptionError
 from cudaq_target.kernels import splitting
+from cudaq_target.kernels.backends import arrays_of, choose_backend, is_on_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +40,9 @@ FASTEST_STEP_RAD = 1.0
 DEFAULT_TOLERANCE = 1e-6
 
 _TOLERANCE_OF_LONGEST_STEP = 1e-5
+_MOST_LENGTHENED = 2.0
+"""How much longer the first step is where the tolerance is larger."""
+
 _SAFETY = 0.7
 _MOST_PASSES = 6
 _SMALLEST_STEP_NS = 1e-3
@@ -94,7 +103,9 @@ def evolve_rydberg(
         initial_state: Amplitudes, shape (2^n_atoms,); all atoms in g when left out.
         dtype: complex128, or complex64 for half the memory and about 1e-6 of accuracy.
         threads: Most threads to use; None takes all CPUs the process may use.
-        backend: Where to compute; see `kernels.splitting`.
+        backend: Where to compute; see `kernels.splitting`. With "gpu", and for an initial state
+            that lies on one, all states lie there: the final one, those that are saved, and what
+            `measure` gets.
 
     Returns:
         The final state, what was saved, and how exact they are.
@@ -108,8 +119,13 @@ def evolve_rydberg(
     verified = step_ns is None
     n_copies = 2.1 + verified + (len(save_at_ns) if measure is None else 0)
     itemsize = np.dtype(dtype).itemsize
-    require_bytes(state_bytes(problem.n_atoms, itemsize=itemsize, copies=n_copies), problem.n_atoms)
-    keep = cast("Callable[[State], Measured]", np.copy) if measure is None else measure
+    if choose_backend(backend, initial_state) == "gpu":
+        needed = state_bytes(problem.n_atoms, itemsize=itemsize, copies=n_copies + verified)
+        require_device_bytes(needed, problem.n_atoms)
+    else:
+        needed = state_bytes(problem.n_atoms, itemsize=itemsize, copies=n_copies)
+        require_bytes(needed, problem.n_atoms)
+    keep = cast("Callable[[State], Measured]", _kept) if measure is None else measure
     run = _Run(
         problem, SCHEMES[order], tuple(save_at_ns), keep, initial_state, dtype, threads, backend
     )
@@ -119,10 +135,20 @@ def evolve_rydberg(
     return _verified(run, tolerance)
 
 
-def longest_step_ns(problem: RydbergProblem) -> float:
-    """Return the longest step at which the error follows the order of the scheme (ns)."""
-    fastest = problem.fastest_rad_per_us()
-    return min(LONGEST_STEP_NS, 1e3 * FASTEST_STEP_RAD / max(fastest, 1e-9))
+def _kept(state: State) -> State:
+    return state
+
+
+def longest_step_ns(problem: RydbergProblem, scale: float = 1.0) -> float:
+    """Return the step to begin with (ns).
+
+    Args:
+        problem: The atoms and their drive.
+        scale: How much longer it may be than what gives an error of 1e-5; above 1 it is no longer
+            than that at which the error follows the order of the scheme.
+    """
+    fastest_ns = 1e3 * FASTEST_STEP_RAD / max(problem.fastest_rad_per_us(), 1e-9)
+    return min(scale * min(LONGEST_STEP_NS, fastest_ns), fastest_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,8 +184,8 @@ class _Run(Generic[Measured]):
 
 def _verified(run: _Run[Measured], tolerance: float) -> RydbergResult[Measured]:
     order = run.scheme.order
-    shrink = min(1.0, tolerance / _TOLERANCE_OF_LONGEST_STEP) ** (1.0 / order)
-    step = longest_step_ns(run.problem) * shrink
+    scale = (tolerance / _TOLERANCE_OF_LONGEST_STEP) ** (1.0 / order)
+    step = longest_step_ns(run.problem, min(scale, _MOST_LENGTHENED))
     pace = Pace(2.0 * step)
     reference = run.at(pace, save=False)[0]
     finer = 2.0
@@ -185,7 +211,8 @@ def distance(a: State, b: State) -> float:
     """Return the 2-norm of a - b, up to a global phase."""
     overlap = complex(dot(a.conj(), b))
     phase = overlap / abs(overlap) if overlap else 1.0
-    difference = (a * phase).astype(b.dtype, copy=False) - b
+    difference = (a * phase).astype(b.dtype, copy=False)
+    difference -= b
     return math.sqrt(norm_squared(difference))
 
 
@@ -196,11 +223,14 @@ def norm_squared(state: State) -> float:
 
 def dot(a: NDArray[Any], b: NDArray[Any]) -> Any:  # noqa: ANN401 - a number of their type
     """Sum the products without BLAS, whose threads would stay awake beside those of the kernels."""
-    return np.einsum("i,i->", a, b, dtype=np.result_type(a.dtype, np.float64))
+    dtype = np.result_type(a.dtype, np.float64)
+    if is_on_device(a):
+        return (a * b).sum(dtype=dtype)
+    return np.einsum("i,i->", a, b, dtype=dtype)
 
 
 class Evolution:
-    """A state on its way through a program.
+    """A state on its way through a program, on a GPU where the back end works there.
 
     Args:
         problem: The atoms and their drive.
@@ -232,17 +262,18 @@ class Evolution:
         self._frame = np.zeros((1, problem.n_atoms))
         self.now_ns = start_ns
         self.n_steps = 0
+        self._xp = arrays_of(backend, initial_state)
         real = np.dtype(dtype).type(0).real.dtype
         if initial_state is None:
-            self._real, self._imag = np.zeros((2, 1 << problem.n_atoms), dtype=real)
+            self._real, self._imag = self._xp.zeros((2, 1 << problem.n_atoms), dtype=real)
             self._real[0] = 1.0
         else:
-            self._real = np.ascontiguousarray(initial_state.real, dtype=real)
-            self._imag = np.ascontiguousarray(initial_state.imag, dtype=real)
+            self._real = self._xp.array(initial_state.real, dtype=real, order="C")
+            self._imag = self._xp.array(initial_state.imag, dtype=real, order="C")
 
     def state(self) -> State:
         """Return a copy of the state, in the frame of the program."""
-        state = np.empty(self._real.shape, dtype=self._dtype)
+        state: State = self._xp.empty(self._real.shape, dtype=self._dtype)
         state.real, state.imag = self._real, self._imag
         if self._frame.any():
             splitting.multiply_phases(state, self._frame[0])
@@ -263,12 +294,10 @@ class Evolution:
             atom: The atom.
         """
         frame = np.array([1.0, np.exp(1j * self._frame[0, atom])])
-        framed = (frame.conj()[:, None] * matrix * frame).astype(self._dtype)
-        shape = (1 << atom, 2, -1)
-        pairs = self._real.reshape(shape) + np.asarray(1j, dtype=self._dtype) * self._imag.reshape(
-            shape
-        )
-        acted = np.matmul(framed, pairs).reshape(-1)
+        framed = self._xp.asarray((frame.conj()[:, None] * matrix * frame).astype(self._dtype))
+        pairs = self._xp.empty(self._real.shape, dtype=self._dtype)
+        pairs.real, pairs.imag = self._real, self._imag
+        acted = self._xp.matmul(framed, pairs.reshape(1 << atom, 2, -1)).reshape(-1)
         self._real[:], self._imag[:] = acted.real, acted.imag
 
     def scale(self, factor: float) -> None:
