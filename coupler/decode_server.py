@@ -228,7 +228,12 @@ def enqueue_arguments(decoder_id: int, counter: int, bits: NDArray[np.uint8]) ->
         counter: Number of the round, usually `(shot << 16) | round`; 0 for none.
         bits: Zeros and ones, shape (n_bits,).
     """
-    return _ENQUEUE.pack(decoder_id, counter, 0, len(bits)) + pack_bits(bits)
+    return enqueue_packed(decoder_id, counter, len(bits), pack_bits(bits))
+
+
+def enqueue_packed(decoder_id: int, counter: int, n_bits: int, packed: bytes) -> bytes:
+    """Arguments of `enqueue_syndromes` for bits that are packed already, bit 0 first."""
+    return _ENQUEUE.pack(decoder_id, counter, 0, n_bits) + packed
 
 
 def get_corrections_arguments(decoder_id: int, n_observables: int, *, reset: bool) -> bytes:

@@ -6,7 +6,7 @@ qubits, which end the shot. Stim makes the circuits and samples their noise; not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -83,8 +83,8 @@ class MemoryCode:
     decoder: str
     bits_per_round: tuple[int, ...]
     logical: tuple[int, ...]
-    config: str
-    matching_config: str
+    config: str = field(repr=False)
+    matching_config: str = field(repr=False)
 
     @property
     def n_rounds(self) -> int:
