@@ -68,6 +68,8 @@ class Estimate:
         confidence: Of the interval.
         deviations: Standard deviation of one shot of each setting, shape (n_settings,), in the
             unit of `value`; the prior's while a setting has few shots. Allocation rests on them.
+        half_widths: Of the interval of each setting, shape (n_settings,), before they are cut at
+            the least and largest value possible.
     """
 
     value: float
@@ -78,6 +80,7 @@ class Estimate:
     n_shots_by_setting: tuple[int, ...]
     confidence: float = 0.95
     deviations: tuple[float, ...] = ()
+    half_widths: tuple[float, ...] = ()
 
     @property
     def half_width(self) -> float:
@@ -100,7 +103,8 @@ def empty_estimate(n_settings: int, confidence: float = 0.95) -> Estimate:
     >>> empty_estimate(2).n_shots_by_setting
     (0, 0)
     """
-    return Estimate(nan, inf, -inf, inf, 0, (0,) * n_settings, confidence, (inf,) * n_settings)
+    unknown = (inf,) * n_settings
+    return Estimate(nan, inf, -inf, inf, 0, (0,) * n_settings, confidence, unknown, unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,15 @@ class Budgeted(Protocol):
     @property
     def shots_per_point(self) -> int:
         """Shots per point at most; shots saved are counted against them."""
+        ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A policy that wants to know how many settings a point has."""
+
+    def prepare(self, n_settings: int) -> None:
+        """Learn it; called once, before the first `ask`."""
         ...
 
 
