@@ -8,10 +8,12 @@ GPU; device arrays give device arrays.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
+import sys
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -21,6 +23,9 @@ from cudaq_target.kernels.statevector_backend import numba_compiles
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from numpy.typing import NDArray
+
+Number = TypeVar("Number", bound=np.generic)
 Backend = Literal["auto", "numpy", "cpu", "gpu"]
 """`auto` is the GPU for device arrays, else compiled code, else NumPy; never another answer."""
 
@@ -36,6 +41,11 @@ def gpu_missing() -> str:
     """
     if importlib.util.find_spec("cupy") is None:
         return "the package cupy-cuda12x or cupy-cuda13x"
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL("libcuda.so.1")
+        except OSError:  # found in a moment; CuPy takes a second to load
+            return "a CUDA driver and device (there is no libcuda.so.1)"
     import cupy  # noqa: PLC0415 - takes a while to load, and only this back end wants it
 
     try:
@@ -67,6 +77,41 @@ def array_module(*arrays: object) -> ModuleType:
     from cudaq_target.kernels.gpu.device import arrays as device_arrays  # noqa: PLC0415
 
     return device_arrays()
+
+
+def arrays_of(backend: Backend, *arrays: object) -> ModuleType:
+    """Return the library for new arrays that a back end works on without copies.
+
+    Args:
+        backend: What the caller asked for.
+        arrays: The arrays there are already; None is ignored.
+
+    Returns:
+        CuPy for the GPU, else NumPy.
+
+    Raises:
+        KernelInputError: See `choose_backend`.
+        BackendUnavailableError: See `choose_backend`.
+    """
+    if choose_backend(backend, *arrays) != "gpu":
+        return np
+    from cudaq_target.kernels.gpu.device import arrays as device_arrays  # noqa: PLC0415
+
+    return device_arrays()
+
+
+def on_host(array: NDArray[Number]) -> NDArray[Number]:
+    """Copy an array to the host, where it does not lie there.
+
+    >>> on_host(np.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+    if not is_on_device(array):
+        return array
+    from cudaq_target.kernels.gpu.device import to_host  # noqa: PLC0415
+
+    copy: NDArray[Number] = to_host(array)
+    return copy
 
 
 def choose_backend(backend: Backend, *arrays: object) -> Literal["numpy", "cpu", "gpu"]:

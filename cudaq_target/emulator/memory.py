@@ -87,6 +87,29 @@ def require_bytes(
     raise MemoryLimitError(needed, free, n_qubits, remedy)
 
 
+def require_device_bytes(needed: int, n_qubits: int) -> None:
+    """Refuse an allocation that would not fit into the memory of the GPU.
+
+    Args:
+        needed: Bytes about to be allocated there.
+        n_qubits: Qubits of the program, for the message.
+
+    Raises:
+        MemoryLimitError: Less than `needed` is available there.
+    """
+    free = device_bytes()
+    if needed > free:
+        remedy = "That is the GPU's memory: use backend='cpu', which takes the host's"
+        raise MemoryLimitError(needed, free, n_qubits, remedy)
+
+
+def device_bytes() -> int:
+    """Return what may still be allocated on the current GPU (bytes)."""
+    from cudaq_target.kernels.gpu.device import free_bytes  # noqa: PLC0415 - loads CUDA
+
+    return free_bytes()
+
+
 @cache
 def usable_threads() -> int:
     """Return how many threads run at once: CPU affinity, capped by the control group's quota."""

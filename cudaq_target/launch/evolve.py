@@ -18,6 +18,7 @@ import numpy as np
 from cudaq_target.emulator.analog.shots import sample_packed
 from cudaq_target.emulator.memory import require_bytes, state_bytes
 from cudaq_target.errors import OptionError
+from cudaq_target.kernels.backends import on_host
 from cudaq_target.launch import future
 from cudaq_target.launch.analog import lowered
 from cudaq_target.launch.arguments import shots_or, shots_or_exact
@@ -195,13 +196,14 @@ class Evolution:
 
         def measure(index: int, state: NDArray[np.complex128]) -> dict[str, float]:
             if everything or index == last:
-                states[index] = cudaq.State.from_data(qubit_0_least_significant(state))
+                in_order = qubit_0_least_significant(on_host(state))
+                states[index] = cudaq.State.from_data(in_order)
             return observables.exact(state)
 
         values, annotations = self._followed(moments, measure)
         table = [observed(observables, row, annotations) for row in values]
-        in_order = [states[index] for index in sorted(states)]
-        return PasqalEvolveResult(in_order, table if observables.operators else [], annotations)
+        kept_states = [states[index] for index in sorted(states)]
+        return PasqalEvolveResult(kept_states, table if observables.operators else [], annotations)
 
     def estimated(
         self, observables: Observables, kept: cudaq.IntermediateResultSave, n_shots: int

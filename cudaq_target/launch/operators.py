@@ -12,6 +12,8 @@ import numpy as np
 from cudaq_target.circuit import Gate
 from cudaq_target.emulator.memory import require_bytes
 from cudaq_target.errors import OptionError
+from cudaq_target.kernels import statevector
+from cudaq_target.kernels.backends import is_on_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -184,6 +186,10 @@ def exact_values(state: NDArray[np.complex128], strings: Iterable[PauliString]) 
         MemoryLimitError: The products and their sums would not fit into memory.
     """
     n_qubits = state.size.bit_length() - 1
+    if is_on_device(state):
+        return {
+            string.term_id: _device_value(state, string) for string in set(strings) if string.qubits
+        }
     require_bytes(EXACT_COPIES * state.nbytes, n_qubits)
     by_flips: dict[frozenset[int], list[PauliString]] = {}
     for string in set(strings):
@@ -201,6 +207,15 @@ def exact_values(state: NDArray[np.complex128], strings: Iterable[PauliString]) 
             value = 1j ** string.letters.count("Y") * sums[string.term_id]
             values[string.term_id] = float(value.real)
     return values
+
+
+def _device_value(state: NDArray[np.complex128], string: PauliString) -> float:
+    """Return a value from one pass over a state on a GPU, without another array of its size."""
+    masks = [
+        sum(state.size >> qubit + 1 for qubit in _qubits_with(string, letters))
+        for letters in ("XY", "YZ")
+    ]
+    return statevector.pauli_expectation(state, *masks)
 
 
 def _signed_sums(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from cudaq_target.emulator.analog.curves import Curve
+from cudaq_target.emulator.analog.devices import backend_for
 from cudaq_target.emulator.analog.integrate import evolve_rydberg
 from cudaq_target.emulator.analog.noise import AnalogNoise, Placement
 from cudaq_target.emulator.analog.problem import RydbergProblem
@@ -36,7 +37,10 @@ _NOTICED = 0.01
 
 
 class LocalAnalogMachine:
-    """Solves the Schrödinger equation of the atoms in this process, with a verified step."""
+    """Solves the Schrödinger equation of the atoms in this process, with a verified step.
+
+    Where there is a GPU, states of many atoms lie there; `devices.backend_for` has the rule.
+    """
 
     name = "local"
 
@@ -59,6 +63,7 @@ class LocalAnalogMachine:
                 tolerance=sampling_tolerance(n_shots),
                 threads=threads,
                 initial_state=initial_state,
+                backend=backend_for(problem.n_atoms),
             )
             return sample_packed(result.state, n_shots, rng, threads=threads)
         if initial_state is not None:
@@ -70,8 +75,15 @@ class LocalAnalogMachine:
         placement = Placement(
             program.timeline.atoms_um, program.rules.c6_rad_per_us_um6, _beam_axis(program)
         )
+        backend = backend_for(problem.n_atoms)
         return sample_noisy(
-            problem, placement, AnalogNoise.of(noise), n_shots, rng, threads=threads
+            problem,
+            placement,
+            AnalogNoise.of(noise),
+            n_shots,
+            rng,
+            threads=threads,
+            backend=backend,
         )
 
     def evolve_analog(
@@ -94,6 +106,7 @@ class LocalAnalogMachine:
             measure=lambda state: measure(next(number), state.astype(np.complex128, copy=False)),
             threads=threads,
             initial_state=initial_state,
+            backend=backend_for(problem.n_atoms),
         )
         return list(result.saved)
 

@@ -1,7 +1,8 @@
 """Expectation values of states of atoms with two levels, diagonal ones from one table.
 
 States have shape (2^n_atoms,), atom 0 is the most significant bit; r reads 1 and has Z = -1. They
-need not be normalised: every value is divided by the squared norm.
+need not be normalised: every value is divided by the squared norm. The table lies where the state
+lies; values come to the host.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from cudaq_target.errors import OptionError
 from cudaq_target.kernels import statevector
+from cudaq_target.kernels.backends import array_module, on_host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +35,8 @@ def occupations(state: State, *, threads: int | None = None) -> Reals:
     [0.64, 0.36]
     """
     table, high, low = _table(state, threads)
-    return np.concatenate([table.sum(axis=1) @ high, table.sum(axis=0) @ low])
+    by_row, by_column = on_host(table.sum(axis=1)), on_host(table.sum(axis=0))
+    return np.concatenate([by_row @ high, by_column @ low])
 
 
 def correlations(state: State, *, threads: int | None = None) -> Reals:
@@ -51,10 +54,11 @@ def correlations(state: State, *, threads: int | None = None) -> Reals:
     """
     table, high, low = _table(state, threads)
     rows = max(1, statevector.SERIAL_PRODUCT // low.size)
-    pieces = [table[start : start + rows] @ low for start in range(0, len(table), rows)]
-    mixed = high.T @ np.concatenate(pieces)
-    among_high = high.T @ (table.sum(axis=1)[:, None] * high)
-    among_low = low.T @ (table.sum(axis=0)[:, None] * low)
+    there = array_module(table).asarray(low)
+    starts = range(0, len(table), rows)
+    mixed = high.T @ np.concatenate([on_host(table[s : s + rows] @ there) for s in starts])
+    among_high = high.T @ (on_host(table.sum(axis=1))[:, None] * high)
+    among_low = low.T @ (on_host(table.sum(axis=0))[:, None] * low)
     return np.block([[among_high, mixed], [mixed.T, among_low]])
 
 

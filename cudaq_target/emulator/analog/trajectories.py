@@ -18,6 +18,7 @@ from cudaq_target.emulator.analog.integrate import Evolution, evolve_rydberg, no
 from cudaq_target.emulator.analog.observables import occupations
 from cudaq_target.emulator.analog.shots import flip_packed, sample_packed
 from cudaq_target.emulator.analog.stages import BM4, Pace
+from cudaq_target.kernels.backends import array_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cudaq_target.emulator.analog.problem import RydbergProblem
+    from cudaq_target.kernels.backends import Backend
 
     State = NDArray[np.complexfloating]
     Words = NDArray[np.uint64]
@@ -60,6 +62,26 @@ class Kick:
     pauli: int
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How all runs of a program are computed.
+
+    Attributes:
+        pace: Their steps.
+        threads: Most threads to use.
+        backend: Where.
+    """
+
+    pace: Pace
+    threads: int | None
+    backend: Backend
+
+    def begin(self, problem: RydbergProblem) -> Evolution:
+        """Put all atoms in g."""
+        single = np.complex64
+        return Evolution(problem, BM4, dtype=single, threads=self.threads, backend=self.backend)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
     """One trajectory before it runs.
@@ -88,6 +110,7 @@ def sample_noisy(
     *,
     tolerance: float = DEFAULT_TOLERANCE,
     threads: int | None = None,
+    backend: Backend = "auto",
 ) -> Words:
     """Run a program with noise and measure every atom.
 
@@ -102,6 +125,7 @@ def sample_noisy(
         rng: Source of randomness.
         tolerance: Largest allowed error of the program without noise, which sets the step.
         threads: Most threads to use.
+        backend: Where to compute; see `integrate.evolve_rydberg`.
 
     Returns:
         Packed shots, shape (n_shots, ceil(n_atoms / 64)).
@@ -110,7 +134,7 @@ def sample_noisy(
         MemoryLimitError: The state would not fit into memory.
         OptionError: The tolerance cannot be met.
     """
-    step_ns = _step(problem, tolerance, threads)
+    way = _way(problem, tolerance, threads, backend)
     n_runs = noise.common.n_trajectories(n_shots) if noise.differs_by_run else 1
     packed = np.zeros((n_shots, -(-problem.n_atoms // 64)), dtype=np.uint64)
     alike: dict[bytes, list[Run]] = {}
@@ -122,7 +146,7 @@ def sample_noisy(
         if not len(runs[0].drawn.present):
             continue
         executed = nz.disturb(problem, placement, noise, runs[0].drawn)
-        for shots, state in _ends(executed, runs, step_ns, threads):
+        for shots, state in _ends(executed, runs, way):
             packed[shots] = sample_packed(
                 state,
                 len(shots),
@@ -145,6 +169,7 @@ def average_noisy(
     save_at_ns: Sequence[float],
     tolerance: float = DEFAULT_TOLERANCE,
     threads: int | None = None,
+    backend: Backend = "auto",
 ) -> tuple[Reals, Reals]:
     """Average expectation values over trajectories; the read-out adds nothing to them.
 
@@ -158,6 +183,7 @@ def average_noisy(
         save_at_ns: Moments at which to measure (ns), ascending.
         tolerance: See `sample_noisy`.
         threads: Most threads to use.
+        backend: See `sample_noisy`; `measure` gets states where they lie.
 
     Returns:
         Means and their standard errors, shape (n_moments, …).
@@ -166,7 +192,7 @@ def average_noisy(
         MemoryLimitError: The state would not fit into memory.
         OptionError: The tolerance cannot be met.
     """
-    step_ns = _step(problem, tolerance, threads)
+    way = _way(problem, tolerance, threads, backend)
     rows = []
     for run in _runs(problem, noise, n_runs, n_runs, rng):
         own = np.random.default_rng(run.seed)
@@ -178,7 +204,7 @@ def average_noisy(
 
         if len(run.drawn.present):
             executed = nz.disturb(problem, placement, noise, run.drawn)
-            _evolve(executed, run.kicks, run.threshold, own, step_ns, threads, save_at_ns, keep)
+            _evolve(executed, run.kicks, run.threshold, own, way, save_at_ns, keep)
         else:
             for _ in save_at_ns:
                 keep(np.ones(1, dtype=np.complex128))
@@ -188,10 +214,10 @@ def average_noisy(
 
 
 def _ends(
-    problem: RydbergProblem, runs: Sequence[Run], step_ns: float, threads: int | None
+    problem: RydbergProblem, runs: Sequence[Run], way: Way
 ) -> Iterator[tuple[NDArray[np.int64], State]]:
     """Evolve runs that are alike up to their jumps; positions of shots, and the state of these."""
-    quiet = _evolve_quietly(problem, runs[0].kicks, step_ns, threads)
+    quiet = _evolve_quietly(problem, runs[0].kicks, way)
     left = norm_squared(quiet)
     survivors = [run.shots for run in runs if run.threshold < left]
     if survivors:
@@ -199,11 +225,12 @@ def _ends(
     for run in runs:
         if run.threshold >= left:
             own = np.random.default_rng(run.seed)
-            yield run.shots, _evolve(problem, run.kicks, run.threshold, own, step_ns, threads)
+            yield run.shots, _evolve(problem, run.kicks, run.threshold, own, way)
 
 
-def _step(problem: RydbergProblem, tolerance: float, threads: int | None) -> float:
-    return evolve_rydberg(problem, tolerance=tolerance, threads=threads).step_ns
+def _way(problem: RydbergProblem, tolerance: float, threads: int | None, backend: Backend) -> Way:
+    checked = evolve_rydberg(problem, tolerance=tolerance, threads=threads, backend=backend)
+    return Way(Pace(checked.step_ns), threads, backend)
 
 
 def _runs(
@@ -239,15 +266,13 @@ def _draw_kicks(
     return tuple(map(Kick, moments, atoms, paulis))
 
 
-def _evolve_quietly(
-    problem: RydbergProblem, kicks: Sequence[Kick], step_ns: float, threads: int | None
-) -> State:
+def _evolve_quietly(problem: RydbergProblem, kicks: Sequence[Kick], way: Way) -> State:
     """Run without a jump; with relaxation the state keeps the norm that this leaves."""
-    evolution = Evolution(problem, BM4, dtype=np.complex64, threads=threads)
+    evolution = way.begin(problem)
     for kick in kicks:
-        evolution.advance(kick.moment_ns, Pace(step_ns))
+        evolution.advance(kick.moment_ns, way.pace)
         evolution.apply(_PAULIS[kick.pauli], kick.atom)
-    evolution.advance(problem.duration_ns, Pace(step_ns))
+    evolution.advance(problem.duration_ns, way.pace)
     return evolution.state()
 
 
@@ -256,22 +281,21 @@ def _evolve(
     kicks: Sequence[Kick],
     threshold: float,
     rng: np.random.Generator,
-    step_ns: float,
-    threads: int | None,
+    way: Way,
     save_at_ns: Sequence[float] = (),
     keep: Callable[[State], None] | None = None,
 ) -> State:
     """Run with jumps |g><r| wherever the squared norm meets a threshold."""
-    evolution = Evolution(problem, BM4, dtype=np.complex64, threads=threads)
+    evolution = way.begin(problem)
     stops: list[tuple[float, int, Kick | None]] = [(kick.moment_ns, 0, kick) for kick in kicks]
     stops += [(moment, 1, None) for moment in save_at_ns]
     for moment, _, kick in sorted(stops, key=lambda stop: stop[:2]):
-        evolution, threshold = _advance(evolution, moment, threshold, rng, Pace(step_ns))
+        evolution, threshold = _advance(evolution, moment, threshold, rng, way.pace)
         if kick is not None:
             evolution.apply(_PAULIS[kick.pauli], kick.atom)
         elif keep is not None:
             keep(evolution.state())
-    evolution, _ = _advance(evolution, problem.duration_ns, threshold, rng, Pace(step_ns))
+    evolution, _ = _advance(evolution, problem.duration_ns, threshold, rng, way.pace)
     return evolution.state()
 
 
@@ -320,6 +344,6 @@ def _with_missing(state: State, present: NDArray[np.int64], n_atoms: int) -> Sta
     if len(present) == n_atoms:
         return state
     places = tuple(slice(None) if atom in present else 0 for atom in range(n_atoms))
-    whole = np.zeros((2,) * n_atoms, dtype=state.dtype)
+    whole: State = array_module(state).zeros((2,) * n_atoms, dtype=state.dtype)
     whole[places] = state.reshape((2,) * len(present))
     return whole.reshape(-1)
