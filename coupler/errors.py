@@ -120,6 +120,22 @@ class RemoteCallError(CouplerError):
 
 
 @dataclass
+class DecisionError(CouplerError):
+    """An end that decides gave no decision.
+
+    Attributes:
+        endpoint: Where it is.
+        reason: What it did instead.
+    """
+
+    endpoint: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} gave no decision: {self.reason}"
+
+
+@dataclass
 class StreamLostError(CouplerError):
     """The machine no longer knows a run; its remaining shots are lost.
 
@@ -419,3 +435,21 @@ class SourceError(CouplerError):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}"
+
+
+@dataclass
+class MemoryExperimentError(CouplerError):
+    """A memory experiment cannot be made or replayed as asked for.
+
+    Attributes:
+        what: Name of the argument, or of the file.
+        reason: What is wrong with it.
+        remedy: What would work.
+    """
+
+    what: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"memory experiment, {self.what}: {self.reason}. {self.remedy}."

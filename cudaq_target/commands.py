@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cudaq_target import coupler_commands, kernel_file, program_file
+from cudaq_target import coupler_commands, kernel_file, loop_commands, program_file
 from cudaq_target import doctor as diagnosis
 from cudaq_target.device import DEFAULT_DEVICE, bundled_devices, resolve, rules
 from cudaq_target.errors import OptionError, UnsuitableDeviceError
@@ -316,6 +316,7 @@ def bench(
 
 app.command(name="decode-server")(coupler_commands.decode_server)
 app.command(name="playback")(coupler_commands.playback)
+app.add_typer(loop_commands.loop, name="loop")
 
 
 def _exit(code: int) -> None:

@@ -24,7 +24,7 @@ from cudaq_target.coupler.decode_server import (
     get_corrections_arguments,
     reset_arguments,
 )
-from cudaq_target.coupler.errors import CouplerError, RemoteCallError
+from cudaq_target.coupler.errors import CouplerError, MemoryExperimentError, RemoteCallError
 from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.histogram import Histogram
 from cudaq_target.coupler.link import connect
@@ -34,7 +34,6 @@ from cudaq_target.coupler.loops.events import BATCHES_PER_S, EventFile, Reporter
 from cudaq_target.coupler.loops.interface import Estimate, LoopResult
 from cudaq_target.coupler.loops.memory_code import (
     MemoryCode,
-    MemoryExperimentError,
     logical_bits,
     memory_code,
     sample_shots,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from cudaq_target.coupler.errors import CouplerError
+from cudaq_target.coupler.errors import MemoryExperimentError
 from cudaq_target.kernels.decoders.error_model import graph_from_dem
 
 if TYPE_CHECKING:
@@ -40,24 +40,6 @@ _NOISE: Final = (
     "after_reset_flip_probability",
 )
 _Stim: TypeAlias = Any  # an optional package
-
-
-@dataclass
-class MemoryExperimentError(CouplerError):
-    """A memory experiment cannot be made or replayed as asked for.
-
-    Attributes:
-        what: Name of the argument, or of the file.
-        reason: What is wrong with it.
-        remedy: What would work.
-    """
-
-    what: str
-    reason: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"memory experiment, {self.what}: {self.reason}. {self.remedy}."
 
 
 @dataclass(frozen=True, slots=True)

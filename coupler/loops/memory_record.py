@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cudaq_target.coupler.errors import RecordingError
+from cudaq_target.coupler.errors import MemoryExperimentError, RecordingError
 from cudaq_target.coupler.frame import (
     HEADER_BYTES,
     RequestHeader,
@@ -24,7 +24,7 @@ from cudaq_target.coupler.frame import (
     request_frame,
     response_frame,
 )
-from cudaq_target.coupler.loops.memory_code import MemoryCode, MemoryExperimentError
+from cudaq_target.coupler.loops.memory_code import MemoryCode
 from cudaq_target.coupler.loops.memory_result import (
     LOST,
     NEVER,

@@ -5,7 +5,7 @@ Live runs and replays are judged by the same function of the same numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -63,6 +63,11 @@ class Durations:
             return Durations(0, 0, 0, 0, 0, 0)
         ranks = np.percentile(values, [50, 90, 99, 99.9, 100], method="inverted_cdf")
         return Durations(len(values), *(int(rank) for rank in ranks))
+
+    def __str__(self) -> str:
+        parts = {"p50": self.p50, "p90": self.p90, "p99": self.p99, "p99.9": self.p99_9}
+        parts["max"] = self.maximum
+        return ", ".join(f"{name} {value / 1e3:.1f} µs" for name, value in parts.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,41 @@ class MemoryResult:
     server: str = field(default="", compare=False)
     counters: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
+    def text(self) -> str:
+        """Write what a person wants to know, a few lines."""
+        rate = _share(self.n_logical_errors, self.n_shots, self.confidence)
+        matched = self.n_matching_errors
+        others = [f"before correction {_share(self.n_raw_errors, self.n_shots, self.confidence)}"]
+        if matched is not None:
+            others.append(f"PyMatching {_share(matched, self.n_shots, self.confidence)}")
+        same = "the same shots" if not self.n_disagreements else f"{self.n_disagreements} OTHERS"
+        misses = f"{self.n_deadline_misses} of {self.n_rounds} rounds missed their deadline"
+        pacing = f"{self.n_misses_of_pacing} of them because they were sent late"
+        lost = f", {self.n_lost} shots lost to faults" if self.n_lost else ""
+        times = {"round trip": self.rtt_ns, "our lateness": self.lateness_ns}
+        times["from due to answer"] = self.response_ns
+        lines = [
+            f"{self.code}: {self.n_shots} shots, {self.server}",
+            f"logical errors per shot {rate}; {'; '.join(others)}",
+            f"decoded offline by the same decoder: {self.n_offline_errors} errors, {same}",
+            f"{misses}, {pacing}{lost}",
+        ]
+        return "\n".join([*lines, *(f"{name:<18} {one}" for name, one in times.items())])
+
+    def as_data(self) -> dict[str, object]:
+        """Give the same for JSON, without the settings of the decoders."""
+        data = asdict(self)
+        for name in ("corrections", "counters"):
+            del data[name]
+        for name in ("config", "matching_config"):
+            del data["code"][name]
+        interval = self.interval if self.n_shots else None
+        return data | {
+            "logical_error_rate": self.logical_error_rate if self.n_shots else None,
+            "interval": None if interval is None else [interval.low, interval.high],
+            "counters": dict(self.counters),
+        }
+
     @property
     def logical_error_rate(self) -> float:
         """Share of the shots that are wrong after the correction; NaN without shots."""
@@ -238,6 +278,14 @@ def decoded_offline(config: str, bits: Bits) -> Bits:
     if not len(bits):
         return np.zeros(0, dtype=np.uint8)
     return decoder.decode_shots(pack_bits(bits))[:, 0].astype(np.uint8)
+
+
+def _share(n_ones: int, n_all: int, confidence: float) -> str:
+    """A share with its interval, for people."""
+    if not n_all:
+        return "unknown"
+    interval = bernoulli_interval(n_ones, n_all, confidence)
+    return f"{n_ones / n_all:.2%} ({interval.low:.2%} to {interval.high:.2%})"
 
 
 def _late_rounds(

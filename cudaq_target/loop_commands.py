@@ -1,0 +1,106 @@
+"""What the commands of real-time loops do: `cudaq-target loop …`."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cudaq_target.errors import OptionError
+
+if TYPE_CHECKING:
+    from cudaq_target.coupler.loops.memory_result import MemoryResult
+
+loop = typer.Typer(help="Loops that decide while shots are measured.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Seed = Annotated[int, typer.Option(min=0, help="Makes the result reproducible.")]
+Events = Annotated[
+    Path | None, typer.Option(help="Append what happens to this file, for `cudaq-target watch`.")
+]
+Record = Annotated[Path | None, typer.Option(help="Write a record to this new file.")]
+
+
+@loop.command()
+def memory(
+    code: Annotated[str, typer.Option(help="repetition or surface.")] = "surface",
+    distance: Annotated[int, typer.Option(help="Of the code, odd.")] = 3,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of checks per shot; by default the distance.")
+    ] = None,
+    p: Annotated[float, typer.Option("-p", help="Probability of each kind of noise.")] = 0.005,
+    shots: Annotated[int, typer.Option(min=1, help="How often the bit is kept.")] = 1000,
+    cadence_us: Annotated[float, typer.Option(help="From one round to the next (µs).")] = 1000.0,
+    deadline_us: Annotated[
+        float | None, typer.Option(help="From a round to its answer (µs); by default the cadence.")
+    ] = None,
+    decoder: Annotated[str, typer.Option(help="union_find, lookup or pymatching.")] = "union_find",
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="ENDPOINT", help="A decode server that runs; else one is started."),
+    ] = None,
+    python: Annotated[
+        bool, typer.Option("--python", help="Start the server in Python, not in machine code.")
+    ] = False,
+    wait: Annotated[
+        str, typer.Option(help="How both ends wait: adaptive, busy, yield or block.")
+    ] = "adaptive",
+    cores: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Pin this process and the server.")
+    ] = None,
+    seed: Seed = 0,
+    events: Events = None,
+    record: Record = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Repeat a run from its record; other options are unused.")
+    ] = None,
+    config_out: Annotated[
+        Path | None,
+        typer.Option(help="Write the decoder's settings for `decode-server --config`, and end."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Keep a logical bit: rounds on a cadence, a decode server corrects, deadlines are counted."""
+    from cudaq_target.coupler.loops.memory import Server, memory_experiment  # noqa: PLC0415
+    from cudaq_target.coupler.loops.memory_code import memory_code  # noqa: PLC0415
+    from cudaq_target.coupler.loops.memory_record import replay_memory  # noqa: PLC0415
+
+    if replay is not None:
+        _report_memory(replay_memory(replay), is_json=json)
+        return
+    made = memory_code(code, distance, rounds, p, decoder)
+    if config_out is not None:
+        config_out.write_text(made.config, encoding="utf-8")
+        return
+    place = Server(
+        endpoint=server, is_native=False if python else None, wait=wait, cores=_cores(cores)
+    )
+    result = memory_experiment(
+        made,
+        shots=shots,
+        cadence_s=1e-6 * cadence_us,
+        deadline_s=None if deadline_us is None else 1e-6 * deadline_us,
+        seed=seed,
+        server=place,
+        events=events,
+        record=record,
+    )
+    _report_memory(result, is_json=json)
+
+
+def _report_memory(result: MemoryResult, *, is_json: bool) -> None:
+    """Print it; exit code 1 where the server decodes otherwise than the same decoder offline."""
+    typer.echo(json_format.dumps(result.as_data()) if is_json else result.text())
+    if result.n_disagreements:
+        raise typer.Exit(1)
+
+
+def _cores(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    words = text.split(",")
+    if len(words) != 2 or not all(word.strip().isdigit() for word in words):
+        raise OptionError(f"--cores {text}", "no two numbers", "Give two cores, for example 0,1")
+    return int(words[0]), int(words[1])
