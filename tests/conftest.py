@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 import pytest
@@ -19,6 +20,9 @@ def pytest_configure() -> None:
     from hypothesis import HealthCheck, settings
 
     settings.register_profile(
-        "any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        "any speed",
+        deadline=None,
+        derandomize=bool(os.environ.get("CI")),
+        suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("any speed")
