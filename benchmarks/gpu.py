@@ -1,4 +1,4 @@
-"""GPU kernels against the bandwidth of device memory, the dispatcher that stays, the emulator.
+"""GPU kernels against the bandwidth of device memory, the dispatcher that stays, the emulators.
 
 `python -m benchmarks.gpu [--quick] [--output FILE]` needs NumPy, CuPy, a C++ compiler and the built
 native module. Without a GPU every row says why it was not run.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks import gpu_analog
 from benchmarks.report import Report, Row, machine_facts, progress, table, write
 from cudaq_target.kernels.backends import gpu_missing
 from cudaq_target.kernels.statevector_backend import numba_compiles
@@ -66,7 +67,12 @@ def rows(
         return not_run(f"not run: this machine lacks {missing}")
     size, end = QUICK if quick else FULL, perf_counter() + seconds
     found: list[Row] = []
-    for part in (kernel_rows, dispatch_rows, lambda size: emulator_rows(size, end)):
+    for part in (
+        kernel_rows,
+        dispatch_rows,
+        lambda size: emulator_rows(size, end),
+        lambda size: analog_rows(size, end),
+    ):
         try:
             found += part(size)
         except Exception as error:  # noqa: BLE001 - what fails must not take the others along
@@ -97,7 +103,9 @@ def not_run(reason: str) -> list[Row]:
             name = f"emulator layer n={n} {dtype}"
             reach = f"ratio >= {SPEEDUP:g}"
             found.append(Row(name, None, "s", peer="2-core CPU", reach=reach, **shared))
-    return found
+    return found + [
+        Row(name, None, "s", peer="2-core CPU", **shared) for name in gpu_analog.names()
+    ]
 
 
 def seconds_of(run: Callable[[], object], repeats: int) -> tuple[float, ...]:
@@ -344,6 +352,11 @@ def cpu_layer_s(n_qubits: int, dtype: str, rotations: Array) -> float | None:
     start = perf_counter()
     layer(state, n_qubits, rotations, "cpu")
     return perf_counter() - start
+
+
+def analog_rows(_size: Size, end: float) -> list[Row]:
+    """Sweeps of the analog emulator, which are short enough for every run."""
+    return list(gpu_analog.rows(seconds_of, end))
 
 
 def device_facts() -> dict[str, object]:

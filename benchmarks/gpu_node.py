@@ -23,7 +23,8 @@ from time import monotonic
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = ("_ring", "_native", "_bench")
-TESTS = "tests/kernels"
+TESTS, EMULATOR = "tests/kernels", "cudaq_target/emulator"
+OTHER_TESTS = ("tests/target/test_emulator_gpu.py",)
 LIMIT_S, BUILD_S, TESTS_S, FILE_S, REPORT_S = 570.0, 180.0, 200.0, 90.0, 10.0
 # What libraries warn of on a node is no failure of ours.
 FLAGS = ("-m", "gpu", "-W", "default", "-p", "no:cacheprovider", "-v", "--tb=short")
@@ -88,7 +89,7 @@ def test_files(stage: Path) -> list[str]:
     """Files that hold tests marked `gpu`; those of the dispatcher, which could hang, come last."""
     files = [
         path.relative_to(stage)
-        for path in sorted((stage / TESTS).glob("test_*.py"))
+        for path in sorted((stage / "tests").glob("*/test_*.py"))
         if GPU_WORDS.search(path.read_text(encoding="utf-8"))
     ]
     return [str(file) for file in sorted(files, key=lambda file: "dispatch" in file.name)]
@@ -99,12 +100,15 @@ def lay_out(stage: Path) -> None:
     ignore = shutil.ignore_patterns("__pycache__", "*.so")
     for part in ("coupler", "kernels"):
         shutil.copytree(ROOT / part, stage / "cudaq_target" / part, ignore=ignore)
+    shutil.copytree(ROOT / EMULATOR, stage / EMULATOR, ignore=ignore)
     for file in (ROOT / "cudaq_target").glob("*.py"):
         shutil.copy(file, stage / "cudaq_target")
     shutil.copytree(ROOT / "benchmarks", stage / "benchmarks", ignore=ignore)
     shutil.copytree(ROOT / "coupler" / "native", stage / "coupler" / "native")
     shutil.copytree(ROOT / TESTS, stage / TESTS, ignore=ignore)
-    shutil.copy(ROOT / "tests" / "conftest.py", stage / "tests")
+    for file in (*OTHER_TESTS, "tests/conftest.py"):
+        (stage / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, stage / file)
     shutil.copy(ROOT / "pyproject.toml", stage)
 
 

@@ -1,10 +1,12 @@
-"""Analog programs on the GPU back end: run on this processor, and on a GPU where there is one."""
+"""Analog programs on the GPU back end: run on this processor, and on a GPU where there is one.
+
+The tests marked `gpu` need NumPy, pytest and CuPy alone; `python -m benchmarks.gpu_node` runs them.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from pulser import NoiseModel
 
 from cudaq_target.emulator.analog import devices
 from cudaq_target.emulator.analog.curves import Curve
@@ -18,7 +20,6 @@ from cudaq_target.emulator.analog.trajectories import sample_noisy
 from cudaq_target.errors import MemoryLimitError
 from cudaq_target.kernels.backends import gpu_missing, is_on_device
 from cudaq_target.kernels.gpu import device
-from cudaq_target.launch import operators
 from tests.kernels.emulated_device import emulated_gpu  # noqa: F401 - a fixture
 
 C6 = 865_723.02
@@ -91,7 +92,8 @@ def test_operators_between_two_stretches() -> None:
 
 @emulated
 def test_noisy_shots_are_those_of_the_host() -> None:
-    model = NoiseModel(relaxation_rate=2.0, dephasing_rate=1.0, p_false_pos=0.02)
+    pulser = pytest.importorskip("pulser", reason="bare GPU nodes lack it")
+    model = pulser.NoiseModel(relaxation_rate=2.0, dephasing_rate=1.0, p_false_pos=0.02)
     own = AnalogNoise.of(model)
     placement = Placement(sites(5), C6, (0.0, 1.0, 0.0))
     ours, expected = (
@@ -105,6 +107,9 @@ def test_noisy_shots_are_those_of_the_host() -> None:
 
 def test_exact_values_of_a_state_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """One pass over the state per string, with the masks that the host needs not."""
+    pytest.importorskip("cudaq", reason="bare GPU nodes lack it")
+    from cudaq_target.launch import operators
+
     state = evolve_rydberg(program(4), step_ns=10.0).state
     strings = [
         operators.PauliString(name, (0, 1, 3), letters)

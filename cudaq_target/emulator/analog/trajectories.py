@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cudaq_target.emulator.analog.integrate import RydbergResult
     from cudaq_target.emulator.analog.problem import RydbergProblem
     from cudaq_target.kernels.backends import Backend
 
@@ -229,7 +230,9 @@ def _ends(
 
 
 def _way(problem: RydbergProblem, tolerance: float, threads: int | None, backend: Backend) -> Way:
-    checked = evolve_rydberg(problem, tolerance=tolerance, threads=threads, backend=backend)
+    checked: RydbergResult[State] = evolve_rydberg(
+        problem, tolerance=tolerance, threads=threads, backend=backend
+    )
     return Way(Pace(checked.step_ns), threads, backend)
 
 
