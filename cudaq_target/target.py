@@ -19,7 +19,7 @@ import numpy as np
 from cudaq_target import host
 from cudaq_target.errors import OptionError
 from cudaq_target.locks import ForkSafeLock
-from cudaq_target.options import Options, check, resolve
+from cudaq_target.options import Options, check, remote_form, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -184,6 +184,11 @@ class Session:
         with self.lock:
             return self._random.spawn(1)[0]
 
+    @property
+    def is_seeded(self) -> bool:
+        """Whether results are to be reproducible: the target or CUDA-Q has a seed."""
+        return self.options.seed is not None or _random_seed is not None
+
     def reseed(self, seed: int) -> None:
         """Follow `cudaq.set_random_seed`, unless the target has a seed of its own."""
         if self.options.seed is None:
@@ -272,6 +277,7 @@ def on_change(name: str) -> bool:
         _remember(name, {})
         return False
     host.require()
+    _leave()
     _session, _pending = _pending or Session(Pasqal()), None
     return True
 
@@ -308,6 +314,10 @@ def _start(session: Session) -> None:
 
 def _leave() -> None:
     global _session  # noqa: PLW0603 - CUDA-Q's target is one per process
+    if _session is not None and remote_form(_session.options.machine) is not None:
+        from cudaq_target.machines.remote import close_all  # noqa: PLC0415
+
+        close_all()
     _session = None
 
 

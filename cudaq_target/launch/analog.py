@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cudaq_target.analog.program import build
 from cudaq_target.analog.rules import DEFAULT_ANALOG_DEVICE, analog_rules
+from cudaq_target.launch.remote import device_of
 
 if TYPE_CHECKING:
     from cudaq_target.analog.model import AnalogSpec
@@ -33,7 +34,7 @@ def rules_of(session: Session) -> AnalogRules:
     """Return what the session's device allows to analog programs, read once."""
     rules = session.kept.analog_rules
     if rules is None:
-        device = session.options.device
+        device = device_of(session, "analog")
         rules = analog_rules(DEFAULT_ANALOG_DEVICE if device is None else device)
         session.kept.analog_rules = rules
     return rules

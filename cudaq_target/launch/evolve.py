@@ -25,10 +25,12 @@ from cudaq_target.launch.arguments import shots_or, shots_or_exact
 from cudaq_target.launch.evolve_results import PasqalEvolveResult, observed
 from cudaq_target.launch.initial_states import are_several, read_state
 from cudaq_target.launch.observables import read_observables
+from cudaq_target.launch.remote import default_shots, is_remote, measured, refuse_evolution
 from cudaq_target.launch.results import sample_result
 from cudaq_target.launch.rydberg import analog_spec, read_schedule
 from cudaq_target.launch.state import qubit_0_least_significant
 from cudaq_target.machines.analog import for_analog
+from cudaq_target.machines.remote import Task
 from cudaq_target.shots import Shots
 
 if TYPE_CHECKING:
@@ -141,15 +143,20 @@ def _prepare(
         session.generator(),
     )
     nothing_kept = kept is cudaq.IntermediateResultSave.NONE
+    if initial_state is not None:
+        refuse_evolution(session, "initial_state")
+    if not nothing_kept:
+        refuse_evolution(session, "store_intermediate_results")
     if not observables and nothing_kept:
-        n_shots = shots_or(shots_count, session.options.shots, DEFAULT_SHOTS)
+        default = default_shots(session, DEFAULT_SHOTS)
+        n_shots = shots_or(shots_count, session.options.shots, default)
         return partial(evolution.counted, n_shots)
     operators = read_observables(observables, program.timeline.n_atoms)
     given = shots_or_exact(shots_count)
-    if given is None and not session.options.is_noisy:
+    if given is None and not session.options.is_noisy and not is_remote(session):
         return partial(evolution.exact, operators, kept)
     operators.require_diagonal()
-    n_shots = shots_or(given, session.options.shots, DEFAULT_SHOTS)
+    n_shots = shots_or(given, session.options.shots, default_shots(session, DEFAULT_SHOTS))
     if session.options.is_noisy and not nothing_kept:
         raise OptionError(
             "store_intermediate_results",
@@ -232,11 +239,19 @@ class Evolution:
     def _measured(self, n_shots: int) -> tuple[Shots, dict[str, object]]:
         options = self.session.options
         n_atoms = self.program.timeline.n_atoms
+        require_bytes(n_shots * (_SHOT_BYTES + 3 * n_atoms), n_atoms, n_shots=n_shots)
+        none = Shots.from_bits(np.zeros((0, n_atoms), dtype=np.uint8))
+        if is_remote(self.session):
+            annotations = self._annotations() | {"machine": options.machine}
+            if n_shots == 0:
+                return none, annotations
+            found = measured(self.session, Task.of(self.program), n_shots, self.rng)
+            annotations |= {"job_id": found.job_id, **found.annotations}
+            return Shots(found.packed, n_atoms), annotations
         choice = self._choice()
         annotations = self._annotations() | choice.annotations()
         if n_shots == 0:
-            return Shots.from_bits(np.zeros((0, n_atoms), dtype=np.uint8)), annotations
-        require_bytes(n_shots * (_SHOT_BYTES + 3 * n_atoms), n_atoms, n_shots=n_shots)
+            return none, annotations
         packed = choice.machine.sample_analog(
             self.program,
             n_shots,

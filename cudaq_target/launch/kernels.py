@@ -7,6 +7,9 @@ read once; what depends on the arguments too is kept for the session, by value o
 from __future__ import annotations
 
 import dataclasses
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +23,8 @@ from cudaq_target.device import resolve
 from cudaq_target.emulator.memory import require_bytes
 from cudaq_target.errors import OptionError
 from cudaq_target.interpret.values import Amplitudes, Closure
+from cudaq_target.launch.remote import device_of, is_remote, measured
+from cudaq_target.machines.remote import Task
 from cudaq_target.program import compile_circuit
 from cudaq_target.shots import Shots
 from cudaq_target.trace import evaluate_returns, trace
@@ -38,6 +43,21 @@ if TYPE_CHECKING:
 _MAX_KEPT = 64
 # A random number, its sorted copy, index and place of each shot, and its bits three times over.
 _SHOT_BYTES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Shots of all qubits of a kernel, with their origin.
+
+    Attributes:
+        shots: The shots, bit k is kernel qubit k.
+        job_id: The run, as its machine calls it.
+        annotations: More that results say about their origin.
+    """
+
+    shots: Shots
+    job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    annotations: Mapping[str, object] = field(default_factory=dict)
 
 
 class BoundKernel:
@@ -72,7 +92,7 @@ class BoundKernel:
 
     def sample(
         self, n_shots: int, rng: np.random.Generator, appended: tuple[Gate, ...] = ()
-    ) -> Shots:
+    ) -> Sampled:
         """Run on the session's machine and measure every qubit.
 
         Args:
@@ -82,12 +102,17 @@ class BoundKernel:
 
         Raises:
             MemoryLimitError: The state or the shots would not fit into memory.
+            MachineError: The machine is remote, and of the kind that says what failed.
         """
         options = self._session.options
         if self.circuit.n_qubits == 0 or n_shots == 0:
-            return Shots.from_bits(np.zeros((n_shots, self.circuit.n_qubits), dtype=np.uint8))
+            none = np.zeros((n_shots, self.circuit.n_qubits), dtype=np.uint8)
+            return Sampled(Shots.from_bits(none))
         n_qubits = self.circuit.n_qubits
         require_bytes(n_shots * (_SHOT_BYTES + 3 * n_qubits), n_qubits, n_shots=n_shots)
+        if is_remote(self._session):
+            found = measured(self._session, self._task(appended), n_shots, rng)
+            return Sampled(Shots(found.packed, n_qubits), found.job_id, found.annotations)
         bits = machines.get(options.machine).sample(
             self.program(appended).timeline,
             n_shots,
@@ -95,7 +120,7 @@ class BoundKernel:
             rng=rng,
             threads=options.threads,
         )
-        return Shots.from_bits(bits)
+        return Sampled(Shots.from_bits(bits))
 
     def state(self) -> NDArray[np.complex128]:
         """Emulate and return the state, shape (2^n_qubits,), qubit 0 most significant."""
@@ -111,10 +136,35 @@ class BoundKernel:
         """
         return evaluate_returns(self.form, _copied(self.arguments), bits)
 
-    def annotations(self) -> dict[str, object]:
-        """Return what every result of this kernel says about its origin."""
+    def annotations(self, *runs: Sampled) -> dict[str, object]:
+        """Return what a result of this kernel says about its origin.
+
+        Args:
+            *runs: What it was made from; none for exact values.
+        """
+        origin: dict[str, object] = {
+            "job_id": "+".join(run.job_id for run in runs) or str(uuid.uuid4()),
+            "machine": self._session.options.machine,
+            "device": rules_of(self._session).name,
+        }
+        for run in runs:
+            origin |= run.annotations
+        return origin
+
+    def _task(self, appended: tuple[Gate, ...]) -> Task:
+        """The kernel as a task for a remote machine, which may lower it by itself."""
+        rules_of(self._session)  # refuses a device that is not that of the machine
+        circuit = dataclasses.replace(self.circuit, gates=(*self.circuit.gates, *appended))
         options = self._session.options
-        return {"machine": options.machine, "device": rules_of(self._session).name}
+        return Task(
+            "gate",
+            circuit.kernel,
+            circuit.n_qubits,
+            lambda: self.program(appended),
+            circuit,
+            options.layout,
+            options.route,
+        )
 
 
 def bind(session: Session, kernel: object, arguments: Sequence[object]) -> BoundKernel:
@@ -206,7 +256,7 @@ def rules_of(session: Session) -> DeviceRules:
     """Return the rules of the session's device, read once."""
     rules = session.kept.rules
     if rules is None:
-        device = session.options.device
+        device = device_of(session, "gate")
         rules = session.kept.rules = resolve() if device is None else resolve(device)
     return rules
 

@@ -1,12 +1,13 @@
 """`cudaq.observe` and `cudaq.observe_async` on this target.
 
 Without `shots_count` and without noise, expectation values are exact: they are computed from the
-state that the pulses leave behind. With noise they are estimated from shots, as on a machine.
+state that the pulses leave behind. With noise, and on remote machines, they are estimated from
+shots.
 """
 
 from __future__ import annotations
 
-import uuid
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +30,14 @@ from cudaq_target.launch.operators import (
     group,
     read_operator,
 )
+from cudaq_target.launch.remote import default_shots, is_remote
 from cudaq_target.launch.results import observe_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from cudaq_target.launch.future import Future
-    from cudaq_target.launch.kernels import BoundKernel
+    from cudaq_target.launch.kernels import BoundKernel, Sampled
     from cudaq_target.launch.operators import PauliString, PauliSum
     from cudaq_target.launch.results import PasqalObserveResult
     from cudaq_target.shots import Shots
@@ -65,7 +67,8 @@ def observe(
         spin_operator: A Hermitian operator, one of its terms, or a list of these.
         *args: Arguments of the kernel, or lists of arguments to broadcast over.
         shots_count: Shots for each group of terms that can be measured together; -1 for exact
-            values (with noise: the target's number of shots, else 1000).
+            values (with noise or on a remote machine: the target's number of shots, else the
+            machine's default, else 1000).
         noise_model: Refused: CUDA-Q's noise models act on gates, which atoms do not run.
         num_trajectories: Refused for the same reason.
         execution: Refused: there is one machine.
@@ -149,43 +152,51 @@ def evaluation(
         )
     sums = [read_operator(each, circuit.kernel, circuit.n_qubits) for each in operators]
     given = shots_or_exact(shots_count)
-    exact = given is None and not session.options.is_noisy
-    n_shots = shots_or(given, session.options.shots, DEFAULT_SHOTS)
+    exact = given is None and not session.options.is_noisy and not is_remote(session)
+    default = DEFAULT_SHOTS if exact else default_shots(session, DEFAULT_SHOTS)
+    n_shots = shots_or(given, session.options.shots, default)
     rng = session.generator()
 
     def work() -> list[PasqalObserveResult]:
         strings = [string for each in sums for string in each.strings]
-        values, tables = _exact(bound, strings) if exact else _sampled(bound, strings, n_shots, rng)
-        return _results(bound, operators, sums, values, tables)
+        found = _exact(bound, strings) if exact else _sampled(bound, strings, n_shots, rng)
+        return _results(bound, operators, sums, found)
 
     return work
 
 
-def _exact(
-    bound: BoundKernel, strings: Iterable[PauliString]
-) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Expectation values and counts of Pauli strings by term id, and the runs behind them."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    tables: dict[str, dict[str, int]] = field(default_factory=dict)
+    runs: list[Sampled] = field(default_factory=list)
+
+
+def _exact(bound: BoundKernel, strings: Iterable[PauliString]) -> _Found:
     wanted = [string for string in strings if string.qubits]
     if not wanted:
-        return {}, {}
+        return _Found()
     n_qubits = bound.circuit.n_qubits
     # Refused before the work where what follows cannot fit.
     require_bytes(state_bytes(n_qubits, copies=1.0 + EXACT_COPIES), n_qubits)
-    return exact_values(bound.state(), wanted), {}
+    return _Found(exact_values(bound.state(), wanted))
 
 
 def _sampled(
     bound: BoundKernel, strings: Iterable[PauliString], n_shots: int, rng: np.random.Generator
-) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
-    values: dict[str, float] = {}
-    tables: dict[str, dict[str, int]] = {}
+) -> _Found:
+    found = _Found()
     source = Source(bound.circuit.kernel)
     for setting in group(strings):
-        shots = bound.sample(n_shots, rng, basis_change(setting, source))
+        sampled = bound.sample(n_shots, rng, basis_change(setting, source))
+        found.runs.append(sampled)
         for string in setting.strings:
-            part = shots.marginal(string.qubits)
-            values[string.term_id] = _mean_parity(part)
-            tables[string.term_id] = part.counts()
-    return values, tables
+            part = sampled.shots.marginal(string.qubits)
+            found.values[string.term_id] = _mean_parity(part)
+            found.tables[string.term_id] = part.counts()
+    return found
 
 
 def _mean_parity(shots: Shots) -> float:
@@ -197,19 +208,18 @@ def _results(
     bound: BoundKernel,
     operators: Sequence[cudaq.SpinOperator],
     sums: Sequence[PauliSum],
-    values: dict[str, float],
-    tables: dict[str, dict[str, int]],
+    found: _Found,
 ) -> list[PasqalObserveResult]:
-    annotations = {"job_id": str(uuid.uuid4()), **bound.annotations()}
+    annotations = bound.annotations(*found.runs)
     results = []
     for operator, total in zip(operators, sums, strict=True):
         ids = [string.term_id for string in total.strings if string.qubits]
         results.append(
             observe_result(
                 operator,
-                total.value(values),
-                {term_id: values[term_id] for term_id in ids},
-                {term_id: tables.get(term_id, {}) for term_id in ids},
+                total.value(found.values),
+                {term_id: found.values[term_id] for term_id in ids},
+                {term_id: found.tables.get(term_id, {}) for term_id in ids},
                 annotations,
             )
         )

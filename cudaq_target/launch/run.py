@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cudaq_target.errors import Source, UnsupportedKernelError
 from cudaq_target.launch import future, kernels
 from cudaq_target.launch.arguments import refuse_noise_model, refuse_qpu, shots_or
+from cudaq_target.launch.remote import default_shots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +82,8 @@ def _prepare(
 ) -> Callable[[], list[Any]]:
     refuse_noise_model(noise_model)
     refuse_qpu(qpu_id)
-    n_shots = shots_or(shots_count, session.options.shots, DEFAULT_SHOTS)
+    default = default_shots(session, DEFAULT_SHOTS)
+    n_shots = shots_or(shots_count, session.options.shots, default)
     if not kernels.returns_value(kernel):
         raise UnsupportedKernelError(
             Source(kernels.name_of(kernel)),
@@ -97,6 +99,6 @@ def _prepare(
 def _values(bound: BoundKernel, n_shots: int, rng: np.random.Generator) -> list[Any]:
     """Sample, and evaluate the kernel's classical code once for each distinct outcome."""
     measured = [event.qubit for event in bound.circuit.measurements]
-    outcomes, _, which = bound.sample(n_shots, rng).marginal(measured).outcomes()
+    outcomes, _, which = bound.sample(n_shots, rng).shots.marginal(measured).outcomes()
     values = [bound.returned(bits) for bits in outcomes.bits()]
     return [values[k] for k in which.tolist()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from cudaq.runtime import sample as stock
 from cudaq_target.errors import OptionError
 from cudaq_target.launch import future, kernels
 from cudaq_target.launch.arguments import refuse_noise_model, refuse_qpu, shots_or
+from cudaq_target.launch.remote import default_shots
 from cudaq_target.launch.results import sample_result
 from cudaq_target.readout import readout_order
 
@@ -51,7 +51,8 @@ def sample(
         TargetError: The kernel cannot run here, or an option is not allowed.
     """
     _check(kernel, noise_model)
-    n_shots = shots_or(shots_count, session.options.shots, DEFAULT_SHOTS)
+    default = default_shots(session, DEFAULT_SHOTS)
+    n_shots = shots_or(shots_count, session.options.shots, default)
     prepare = partial(_prepare, session, kernel, n_shots, explicit_measurements)
     sets = kernels.argument_sets(kernel, args)
     if sets is None:
@@ -73,7 +74,8 @@ def sample_async(
     def prepare() -> Callable[[], PasqalSampleResult]:
         _check(kernel, noise_model)
         refuse_qpu(qpu_id)
-        n_shots = shots_or(shots_count, session.options.shots, DEFAULT_SHOTS)
+        default = default_shots(session, DEFAULT_SHOTS)
+        n_shots = shots_or(shots_count, session.options.shots, default)
         return _prepare(session, kernel, n_shots, explicit_measurements, args)
 
     return future.start(prepare)
@@ -107,8 +109,8 @@ def counted(
     rng = session.generator()
 
     def work() -> PasqalSampleResult:
-        annotations = {"job_id": str(uuid.uuid4()), **bound.annotations()}
-        return sample_result(bound.sample(n_shots, rng), registers, annotations)
+        sampled = bound.sample(n_shots, rng)
+        return sample_result(sampled.shots, registers, bound.annotations(sampled))
 
     return work
 

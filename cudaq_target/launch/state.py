@@ -16,6 +16,7 @@ from cudaq_target.emulator.memory import require_bytes, state_bytes
 from cudaq_target.errors import Source, UnsupportedKernelError
 from cudaq_target.launch import future, kernels
 from cudaq_target.launch.arguments import refuse_qpu
+from cudaq_target.launch.remote import refuse_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +83,7 @@ def _prepare(
             "a noisy program ends in no single state",
             "Leave Pasqal(noise=...) out, or use cudaq.sample",
         )
+    refuse_state(session, kernels.name_of(kernel))
     bound = kernels.bind(session, kernel, args)
     n_qubits = bound.circuit.n_qubits
 

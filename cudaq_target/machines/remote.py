@@ -17,7 +17,6 @@ qubits, wherever routing left them.
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -115,7 +114,11 @@ class Measured:
 
 
 class RemoteMachine(Protocol):
-    """What every machine outside of this process does; safe to use from several threads."""
+    """What every machine outside of this process does.
+
+    It may be used from several threads, and in the child of a fork, where what belongs to the
+    parent (links, sessions) is left alone and made anew.
+    """
 
     @property
     def default_shots(self) -> int | None:
@@ -157,11 +160,10 @@ class RemoteMachine(Protocol):
 
 _lock = ForkSafeLock()
 _opened: dict[Hashable, RemoteMachine] = {}
-_pid = os.getpid()
 
 
 def machine_for(options: Options) -> RemoteMachine | None:
-    """Return the remote machine that the options name, the same object for the same options.
+    """Return the remote machine that the options name, the same object until `close_all`.
 
     Nothing is sent yet.
 
@@ -174,7 +176,6 @@ def machine_for(options: Options) -> RemoteMachine | None:
     Raises:
         OptionError: A key file cannot be used, or what the machine needs is not installed.
     """
-    global _pid  # noqa: PLW0603 - links belong to one process
     form = remote_form(options.machine)
     if form is None:
         return None
@@ -185,9 +186,6 @@ def machine_for(options: Options) -> RemoteMachine | None:
         options.machine_timeout_s,
     )
     with _lock:
-        if _pid != os.getpid():
-            _opened.clear()
-            _pid = os.getpid()
         machine = _opened.get(key)
     if machine is not None:
         return machine
@@ -199,9 +197,13 @@ def machine_for(options: Options) -> RemoteMachine | None:
 
 
 def close_all() -> None:
-    """Give back all links of this process."""
+    """Give back all links, and ask machines anew what they are when they are next used.
+
+    Runs under way go on.
+    """
     with _lock:
-        machines = list(_opened.values()) if _pid == os.getpid() else []
+        machines = list(_opened.values())
+        _opened.clear()
     for machine in machines:
         machine.close()
 

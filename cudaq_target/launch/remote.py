@@ -1,0 +1,102 @@
+"""Launches on machines outside of this process: devices, shots, and what they cannot do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cudaq_target.errors import OptionError, Source, UnsupportedKernelError
+from cudaq_target.machines.remote import check_device, machine_for
+from cudaq_target.options import remote_form
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cudaq_target.device import PulserDevice
+    from cudaq_target.machines.remote import Kind, Measured, Task
+    from cudaq_target.target import Session
+
+_MOST_SEED = 1 << 63
+
+
+def is_remote(session: Session) -> bool:
+    """Whether the session's machine is outside of this process."""
+    return remote_form(session.options.machine) is not None
+
+
+def device_of(session: Session, kind: Kind) -> PulserDevice | None:
+    """Return the device for a kind of program.
+
+    Args:
+        session: The target in force.
+        kind: Kind of the program.
+
+    Returns:
+        That of the remote machine, else that of the user; None for the default.
+
+    Raises:
+        OptionError: The user's device is not that of the remote machine.
+        MachineError: The machine does not answer.
+    """
+    options = session.options
+    machine = machine_for(options)
+    given: PulserDevice | None = options.device
+    if machine is None:
+        return given
+    reported = machine.device(kind)
+    check_device(options.machine, given, reported)
+    return reported
+
+
+def measured(session: Session, task: Task, n_shots: int, rng: np.random.Generator) -> Measured:
+    """Run a task on the session's remote machine.
+
+    Args:
+        session: The target in force.
+        task: What to run.
+        n_shots: Number of shots, at least 1.
+        rng: Where the seed of the request comes from, if the user gave one to the target.
+
+    Raises:
+        MachineError: Of the kind that says what failed.
+    """
+    machine = machine_for(session.options)
+    assert machine is not None, "callers ask `is_remote` first"
+    seed = int(rng.integers(1, _MOST_SEED)) if session.is_seeded else 0
+    return machine.measure(task, n_shots, seed=seed)
+
+
+def default_shots(session: Session, default: int) -> int:
+    """Return the number of shots where nobody says one: the machine's own, or CUDA-Q's default."""
+    machine = machine_for(session.options)
+    own = None if machine is None else machine.default_shots
+    return default if own is None else own
+
+
+def refuse_state(session: Session, kernel: str) -> None:
+    """Refuse what needs a state of a machine that gives shots.
+
+    Raises:
+        UnsupportedKernelError: The machine is remote.
+    """
+    if is_remote(session):
+        raise UnsupportedKernelError(
+            Source(kernel),
+            "`get_state`",
+            f"machine {session.options.machine!r} gives shots, no states",
+            "Use cudaq.sample, or cudaq.set_target('pasqal', machine='local')",
+        )
+
+
+def refuse_evolution(session: Session, option: str) -> None:
+    """Refuse an option of `evolve` that needs the state of an emulator.
+
+    Raises:
+        OptionError: The machine is remote.
+    """
+    if is_remote(session):
+        raise OptionError(
+            option,
+            f"machine {session.options.machine!r} starts with all atoms in g and measures them "
+            "once, at the end",
+            "Leave it out, or use cudaq.set_target('pasqal', machine='local')",
+        )
