@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numba import carray, cfunc, njit
+from numba.extending import is_jitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +136,8 @@ def stateful_handler(function: Stateful, state_bytes: int) -> Handler:
     if state_bytes < 1:
         message = f"state_bytes is {state_bytes}; a stateful handler needs at least 1"
         raise ValueError(message)
-    body = njit(nogil=True)(function)
+    # What is compiled already, and kept on disk, starts sooner.
+    body = function if is_jitted(function) else njit(nogil=True)(function)
 
     def call(
         source: _Pointer,
