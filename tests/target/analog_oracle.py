@@ -15,15 +15,25 @@ def on_atom(matrix, atom, n_atoms):
     return reduce(np.kron, [matrix if k == atom else np.eye(2) for k in range(n_atoms)])
 
 
-def interaction(atoms_um, c6):
+def occupied(n_atoms):
+    """1 where an atom is in r, shape (2^n_atoms, n_atoms)."""
+    return np.arange(2**n_atoms)[:, None] >> np.arange(n_atoms)[::-1] & 1
+
+
+def interaction_energies(atoms_um, c6):
+    """Of every basis state, shape (2^n_atoms,)."""
     n_atoms = len(atoms_um)
-    total = np.zeros((2**n_atoms, 2**n_atoms), dtype=complex)
+    number = occupied(n_atoms)
+    total = np.zeros(2**n_atoms)
     for i in range(n_atoms):
         for j in range(i + 1, n_atoms):
             distance = np.linalg.norm(np.subtract(atoms_um[i], atoms_um[j]))
-            pair = on_atom(NUMBER, i, n_atoms) @ on_atom(NUMBER, j, n_atoms)
-            total += c6 / distance**6 * pair
+            total += c6 / distance**6 * number[:, i] * number[:, j]
     return total
+
+
+def interaction(atoms_um, c6):
+    return np.diag(interaction_energies(atoms_um, c6)).astype(complex)
 
 
 def model(omega, delta, phase, n_atoms=1, local=None):

@@ -28,11 +28,10 @@ def probabilities(hamiltonian, schedule, n_atoms) -> np.ndarray:
 
 def ground_state(timeline) -> int:
     """Index of the lowest energy at the end, where the drive is off."""
-    n_atoms = timeline.n_atoms
-    energy = np.diag(
-        analog_oracle.interaction(timeline.atoms_um, timeline.device.c6_rad_per_us_um6)
-        + analog_oracle.model(0.0, timeline.detuning[-1], 0.0, n_atoms)
-    ).real
+    n_excited = analog_oracle.occupied(timeline.n_atoms).sum(axis=1)
+    c6 = timeline.device.c6_rad_per_us_um6
+    energy = analog_oracle.interaction_energies(timeline.atoms_um, c6)
+    energy -= timeline.detuning[-1] * n_excited
     return int(np.argmin(energy))
 
 
