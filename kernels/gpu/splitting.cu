@@ -197,8 +197,7 @@ CQT_DEVICE void run(const Pass<Real>& pass, Real* real, Real* imag, i64 begin, i
             const i64 to = base | pass.index_of(i);
             real[to] = x[place_of<Real>(i)];
             imag[to] = y[place_of<Real>(i)];
-        }
-        __syncthreads();
+        }  // each thread loads what it has stored: no barrier
     }
 }
 

@@ -131,8 +131,8 @@ def test_what_does_not_fit_on_the_gpu_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_many_atoms_go_to_a_gpu_that_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "gpu_missing", lambda: "")
     monkeypatch.setattr(device, "free_bytes", lambda: 80 << 30)
-    assert [devices.backend_for(n) for n in (15, 16, 30, 31)] == ["auto", "gpu", "gpu", "auto"]
-    assert devices.backend_for(31, itemsize=8) == "gpu"
+    assert [devices.backend_for(n) for n in (15, 16, 29, 30)] == ["auto", "gpu", "gpu", "auto"]
+    assert devices.backend_for(30, itemsize=8) == "gpu"
     monkeypatch.setattr(devices, "gpu_missing", lambda: "a CUDA device")
     assert devices.backend_for(16) == "auto"
 

@@ -16,8 +16,8 @@ _LOG = logging.getLogger(__name__)
 GPU_FROM_ATOMS = 16
 """Fewer atoms are done on two cores before CUDA has started and compiled its kernels."""
 
-GPU_COPIES = 4.2
-"""States that a verified evolution holds on a GPU at the same time."""
+GPU_COPIES = 5.7
+"""States that a verified evolution with observables holds on a GPU at the same time."""
 
 
 def backend_for(n_atoms: int, *, itemsize: int = 16) -> Backend:

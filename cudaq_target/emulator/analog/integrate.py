@@ -120,7 +120,9 @@ def evolve_rydberg(
     n_copies = 2.1 + verified + (len(save_at_ns) if measure is None else 0)
     itemsize = np.dtype(dtype).itemsize
     if choose_backend(backend, initial_state) == "gpu":
-        needed = state_bytes(problem.n_atoms, itemsize=itemsize, copies=n_copies + verified)
+        # CuPy's sums of products need arrays for these, and tables of probabilities three.
+        n_copies += verified + 1.5 * (measure is not None)
+        needed = state_bytes(problem.n_atoms, itemsize=itemsize, copies=n_copies)
         require_device_bytes(needed, problem.n_atoms)
     else:
         needed = state_bytes(problem.n_atoms, itemsize=itemsize, copies=n_copies)
