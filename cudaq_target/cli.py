@@ -18,6 +18,7 @@ from cudaq_target.coupler.errors import (
 from cudaq_target.coupler.link_errors import EndpointError, InsecureEndpointError, KeyFileError
 from cudaq_target.errors import (
     DeviceLimitError,
+    MachineRefusedError,
     OptionError,
     RegisterError,
     TargetError,
@@ -36,6 +37,7 @@ _INPUT_ERRORS = (
     EndpointError,
     InsecureEndpointError,
     KeyFileError,
+    MachineRefusedError,
     MemoryExperimentError,
     OptionError,
     PlaybackError,

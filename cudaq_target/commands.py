@@ -14,7 +14,7 @@ import typer
 
 from cudaq_target import coupler_commands, kernel_file, loop_commands, program_file
 from cudaq_target import doctor as diagnosis
-from cudaq_target.device import DEFAULT_DEVICE, bundled_devices, resolve, rules
+from cudaq_target.device import bundled_devices, rules
 from cudaq_target.errors import OptionError, UnsuitableDeviceError
 from cudaq_target.target import Pasqal, Session
 
@@ -186,7 +186,10 @@ def run_(
     values: Values = None,
     shots: Annotated[int | None, typer.Option(help="Number of shots.")] = None,
     machine: Annotated[
-        str | None, typer.Option(help="local, qutip, emu-sv, emu-mps or auto-emulator.")
+        str | None,
+        typer.Option(
+            help="local, qutip, emu-sv, emu-mps, auto-emulator, or the endpoint of a controller."
+        ),
     ] = None,
     device: Device = None,
     noise: Annotated[str | None, typer.Option(help="JSON file of a Pulser noise model.")] = None,
@@ -209,7 +212,7 @@ def run_(
         arguments = kernel_file.parse_arguments(values or [])
         counts = kernel_file.sampled(kernel, arguments, session, n_shots)
         machine_name = session.options.machine
-        device_name = resolve(session.options.device or DEFAULT_DEVICE).name
+        device_name = kernel_file.device_name(session)
     if json:
         _print_json(
             {

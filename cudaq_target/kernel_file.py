@@ -127,6 +127,13 @@ def sampled(
     return dict(sorted((str(bits), int(n)) for bits, n in result.items()))
 
 
+def device_name(session: Session) -> str:
+    """Return the name of the session's device for kernels."""
+    from cudaq_target.launch import kernels  # noqa: PLC0415
+
+    return kernels.rules_of(session).name
+
+
 def _imported(path: Path) -> ModuleType:
     loader = SourceFileLoader(_MODULE, str(path))
     module = importlib.util.module_from_spec(ModuleSpec(_MODULE, loader, origin=str(path)))

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cudaq_target.errors import OptionError
+from cudaq_target.options import remote_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cudaq_target.analog.program import AnalogProgram
     from cudaq_target.program import Program
+    from cudaq_target.shots import Shots
     from cudaq_target.target import Session
 
 _ANALOG_FORMAT = "cudaq-target analog program"
@@ -92,11 +94,15 @@ def counts(
 
     if n_shots < 0:
         raise OptionError(f"shots {n_shots}", "not allowed", "Give a whole number, 0 or more")
+    options = session.options
+    if remote_form(options.machine) is not None:
+        from cudaq_target.launch.remote import program_shots  # noqa: PLC0415
+
+        return _counted(program, program_shots(session, program, n_shots)), options.machine
     if isinstance(program, AnalogProgram):
         return _analog_counts(program, session, n_shots)
     from cudaq_target import machines  # noqa: PLC0415
 
-    options = session.options
     bits = machines.get(options.machine).sample(
         program.timeline,
         n_shots,
@@ -104,9 +110,17 @@ def counts(
         rng=session.generator(),
         threads=options.threads,
     )
+    return _counted(program, Shots.from_bits(bits)), options.machine
+
+
+def _counted(program: Program | AnalogProgram, shots: Shots) -> dict[str, int]:
+    """Count the bits that are measured, which are all where no measurement is written."""
+    from cudaq_target.analog.program import AnalogProgram  # noqa: PLC0415
+
+    if isinstance(program, AnalogProgram):
+        return shots.counts()
     measured = sorted({entry.qubit for entry in program.circuit.measurements})
-    shots = Shots.from_bits(bits).marginal(measured or range(program.stats.n_qubits))
-    return shots.counts(), options.machine
+    return shots.marginal(measured or range(program.stats.n_qubits)).counts()
 
 
 def _analog_counts(

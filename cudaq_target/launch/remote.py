@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cudaq_target.errors import OptionError, Source, UnsupportedKernelError
-from cudaq_target.machines.remote import check_device, machine_for
+from cudaq_target.machines.remote import Task, check_device, machine_for
 from cudaq_target.options import remote_form
+from cudaq_target.shots import Shots
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from cudaq_target.analog.program import AnalogProgram
     from cudaq_target.device import PulserDevice
-    from cudaq_target.machines.remote import Kind, Measured, Task
+    from cudaq_target.machines.remote import Kind, Measured
+    from cudaq_target.program import Program
     from cudaq_target.target import Session
 
 _MOST_SEED = 1 << 63
@@ -63,6 +66,31 @@ def measured(session: Session, task: Task, n_shots: int, rng: np.random.Generato
     assert machine is not None, "callers ask `is_remote` first"
     seed = int(rng.integers(1, _MOST_SEED)) if session.is_seeded else 0
     return machine.measure(task, n_shots, seed=seed)
+
+
+def program_shots(session: Session, program: Program | AnalogProgram, n_shots: int) -> Shots:
+    """Run a lowered program on the session's remote machine.
+
+    Args:
+        session: The target in force.
+        program: The program, lowered for the machine's device.
+        n_shots: Number of shots.
+
+    Returns:
+        Bit k is kernel qubit k, or atom k.
+
+    Raises:
+        OptionError: The program was lowered for another device.
+        MachineError: Of the kind that says what failed.
+    """
+    task = Task.of(program)
+    machine = machine_for(session.options)
+    assert machine is not None, "callers ask `is_remote` first"
+    reported = machine.device(task.kind)
+    check_device(session.options.machine, program.rules.pulser_device, reported)
+    if n_shots == 0:
+        return Shots(np.zeros((0, -(-task.n_bits // 64)), dtype=np.uint64), task.n_bits)
+    return Shots(measured(session, task, n_shots, session.generator()).packed, task.n_bits)
 
 
 def default_shots(session: Session, default: int) -> int:
