@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cudaq_target.coupler.control import ControlServer
     from cudaq_target.coupler.control_client import ControlClient, RemoteRun
-    from cudaq_target.coupler.control_messages import RunState
+    from cudaq_target.coupler.control_messages import Decision, RunState, RunStatus
+    from cudaq_target.coupler.control_options import ControlOptions
     from cudaq_target.coupler.decode_server import DecodeServer
     from cudaq_target.coupler.decode_service import DecodeService
     from cudaq_target.coupler.decoder_config import read_decoders
@@ -36,7 +37,13 @@ if TYPE_CHECKING:
     from cudaq_target.coupler.histogram import Histogram
     from cudaq_target.coupler.link import Answer, Link, Missing, connect
     from cudaq_target.coupler.link_errors import LinkError
-    from cudaq_target.coupler.machine import Machine, MachineRun, ThreadedRun
+    from cudaq_target.coupler.machine import (
+        LazyMachine,
+        LazyRun,
+        Machine,
+        MachineRun,
+        ThreadedRun,
+    )
     from cudaq_target.coupler.native_server import NativeServer
     from cudaq_target.coupler.payload import ShotBatch
     from cudaq_target.coupler.playback import PlaybackResult, play
@@ -79,9 +86,11 @@ __all__ = [
     "Call",
     "ClientSecurity",
     "ControlClient",
+    "ControlOptions",
     "ControlServer",
     "CouplerError",
     "Damage",
+    "Decision",
     "DecodeServer",
     "DecodeService",
     "Discard",
@@ -97,6 +106,8 @@ __all__ = [
     "Histogram",
     "InProcess",
     "KeyPair",
+    "LazyMachine",
+    "LazyRun",
     "Link",
     "LinkError",
     "Machine",
@@ -113,6 +124,7 @@ __all__ = [
     "RemoteRun",
     "Reply",
     "RunState",
+    "RunStatus",
     "Server",
     "ServerSecurity",
     "ShotBatch",
@@ -153,7 +165,9 @@ _MODULES = {
     "Call": "dispatch",
     "ClientSecurity": "security",
     "ControlClient": "control_client",
+    "ControlOptions": "control_options",
     "ControlServer": "control",
+    "Decision": "control_messages",
     "CouplerError": "errors",
     "Damage": "record",
     "DecodeServer": "decode_server",
@@ -171,6 +185,8 @@ _MODULES = {
     "Histogram": "histogram",
     "InProcess": "playback_callers",
     "KeyPair": "security",
+    "LazyMachine": "machine",
+    "LazyRun": "machine",
     "Link": "link",
     "LinkError": "link_errors",
     "Machine": "machine",
@@ -187,6 +203,7 @@ _MODULES = {
     "RemoteRun": "control_client",
     "Reply": "dispatch",
     "RunState": "control_messages",
+    "RunStatus": "control_messages",
     "Server": "server",
     "ServerSecurity": "security",
     "ShotBatch": "payload",

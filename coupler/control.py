@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Hashable, Iterable
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
@@ -27,10 +26,12 @@ from cudaq_target.coupler.control_messages import (
     ProgramChunk,
     RunRequest,
     RunState,
-    RunStatus,
     program_id_of,
     read_pull,
 )
+from cudaq_target.coupler.control_options import ControlCounters, ControlOptions, describe
+from cudaq_target.coupler.control_run import Polled, Pull, Queued, Run
+from cudaq_target.coupler.control_worker import DEFAULT_BLOCK, Job, Worker
 from cudaq_target.coupler.dispatch import (
     BAD_REQUEST,
     PENDING,
@@ -38,112 +39,70 @@ from cudaq_target.coupler.dispatch import (
     Completion,
     Function,
     Reply,
-    Ticket,
 )
-from cudaq_target.coupler.errors import ProgramRefusedError
-from cudaq_target.coupler.frame import HEADER_BYTES, Status, function_id
-from cudaq_target.coupler.payload import BATCH_HEADER_BYTES, row_words, shots_that_fit
+from cudaq_target.coupler.errors import HandlerStuckError, ProgramRefusedError
+from cudaq_target.coupler.frame import HEADER_BYTES, Status
+from cudaq_target.coupler.payload import shots_that_fit
 from cudaq_target.coupler.shot_sender import ShotSender
-from cudaq_target.coupler.stream import CREDIT_BYTES, PART_HEADER_BYTES, join_parts
+from cudaq_target.coupler.stream import CREDIT_BYTES, PART_HEADER_BYTES
 
 if TYPE_CHECKING:
-    from cudaq_target.coupler.machine import Machine, MachineRun
+    from cudaq_target.coupler.control_run import Measuring
+    from cudaq_target.coupler.control_worker import Decider
+    from cudaq_target.coupler.machine import LazyMachine, Machine
 
 MAX_PROGRAM_BYTES: Final = 16 << 20
 MAX_UPLOADS: Final = 8
 MAX_PROGRAMS: Final = 64
-MAX_ENDED_RUNS: Final = 16
+MAX_ENDED_RUNS: Final = 64
+MAX_DESCRIBED: Final = 64
 MAX_WAIT_NS: Final = 10_000_000_000
-_MANY: Final = 1 << 20
 
 
-@dataclass(slots=True)
-class _Pull:
-    """A request for shots that waits for one."""
-
-    ticket: Ticket
-    capacity: int
-    expires_ns: int
-
-
-@dataclass(slots=True)
-class _Run:
-    request: bytes
-    n_shots: int
-    machine_run: MachineRun
-    sender: ShotSender
-    deadline_ns: int | None
-    pulled_ns: int
-    state: RunState = RunState.RUNNING
-    pull: _Pull | None = None
-    is_abandoned: bool = False
-    n_discarded: int = 0
-
-    @property
-    def is_active(self) -> bool:
-        return self.is_abandoned or not self.sender.is_finished
-
-    def advance(self, now_ns: int, lease_ns: int) -> None:
-        """Move measured shots into the stream; end it when the machine has no more."""
-        if not self.is_active:
-            return
-        if self.deadline_ns is not None and now_ns >= self.deadline_ns:
-            self.stop(RunState.DEADLINE)
-        if self.is_abandoned:
-            self.n_discarded += len(self.machine_run.poll(_MANY))
-            self.is_abandoned = not self.machine_run.is_done
-            return
-        while self.sender.n_free > 0 and len(rows := self.machine_run.poll(self.sender.n_free)):
-            self.sender.offer(rows)
-        if self.machine_run.is_done:
-            self.sender.finish()
-            if self.machine_run.failure is not None:
-                self.state = RunState.FAILED
-            elif self.state is RunState.RUNNING:
-                self.state = RunState.DONE
-        elif self.sender.n_free == 0 and now_ns - self.pulled_ns > lease_ns:
-            self.stop(RunState.STOPPED)
-            self.is_abandoned = True
-            self.sender.finish()
-
-    def stop(self, state: RunState) -> None:
-        if self.state is RunState.RUNNING:
-            self.state = state
-            self.machine_run.stop()
-
-    def parts(self, capacity: int, now_ns: int) -> bytes:
-        """What the stream has to say, at most `capacity` bytes."""
-        longest = PART_HEADER_BYTES + BATCH_HEADER_BYTES
-        longest += 8 * row_words(self.sender.n_qubits) * self.sender.max_batch
-        messages: list[tuple[int, bytes]] = []
-        while capacity >= longest and (message := self.sender.poll(now_ns)) is not None:
-            messages.append((function_id(message.function), message.payload))
-            capacity -= PART_HEADER_BYTES + len(message.payload)
-        return join_parts(messages)
-
-
-@dataclass(slots=True)
 class ControlServer:
-    """A machine behind the control calls; one run at a time, used from one thread.
+    """A machine behind the control calls; used from one thread, like its dispatcher."""
 
-    Attributes:
-        machine: What measures.
-        max_held: Shots per run that wait for the client; a full store makes the machine wait.
-        retry_ns: Silence after which a message of a stream counts as lost (ns).
-        lease_ns: A full store that nobody pulls from for so long ends its run (ns); the machine is
-            free again, and shots that had no place are discarded before they were sent.
-        clock: Monotonic (ns).
-    """
+    def __init__(
+        self,
+        machine: Machine | LazyMachine,
+        *,
+        options: ControlOptions | None = None,
+        decider: Decider | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Take over a machine.
 
-    machine: Machine
-    max_held: int = 65536
-    retry_ns: int = 100_000_000
-    lease_ns: int = 60_000_000_000
-    clock: Callable[[], int] = time.monotonic_ns
-    _uploads: dict[int, bytearray] = field(default_factory=dict)
-    _programs: dict[int, object] = field(default_factory=dict)
-    _runs: dict[int, _Run] = field(default_factory=dict)
-    _displaced: list[Completion] = field(default_factory=list)
+        Args:
+            machine: What measures.
+            options: Limits; those of `ControlOptions` by default.
+            decider: Asks ends that decide about runs; None refuses runs that name one.
+            clock: Monotonic (ns).
+        """
+        self._machine = machine
+        self._lazy = cast("LazyMachine", machine) if hasattr(machine, "begin") else None
+        self.options = options or ControlOptions()
+        self._decider = decider
+        self._clock = clock
+        self._uploads: dict[int, bytearray] = {}
+        self._programs: dict[int, object] = {}
+        self._runs: dict[int, Run] = {}
+        self._active: dict[int, Run] = {}
+        self._awaited: dict[int, Run] = {}  # with a pull that waits
+        self._displaced: list[Completion] = []
+        self._described: dict[Hashable, bytes] = {}
+        self._counters = ControlCounters()
+        self._wake: Callable[[], None] | None = None
+        self._worker = None if self._lazy is None else self._make_worker(self._lazy)
+
+    def _make_worker(self, machine: LazyMachine) -> Worker:
+        return Worker(
+            cadence_hz=machine.cadence_hz,
+            whole_jobs=machine.granularity == "job",
+            max_runs=self.options.max_runs,
+            max_clients=self.options.max_clients,
+            decider=self._decider,
+            on_news=self._on_news,
+        )
 
     def functions(self) -> tuple[Function, ...]:
         """Rows of the function table."""
@@ -157,6 +116,20 @@ class ControlServer:
             Function(SHOT_PULL, self._pull, pull_bytes, pull_bytes, may_pend=True),
         )
 
+    @property
+    def wakes(self) -> bool:
+        """Whether `wake_by` is of use; a machine that measures on its own is looked at instead."""
+        return self._worker is not None
+
+    def wake_by(self, wake: Callable[[], None]) -> None:
+        """Have something called, from another thread, when `advance` has answers to give."""
+        self._wake = wake
+
+    def _on_news(self) -> None:
+        # A pull enters `_awaited` before it looks for shots: one of the two sees the other.
+        if self._awaited and self._wake is not None:
+            self._wake()
+
     def advance(self) -> Iterable[Completion]:
         """Move shots, and answer the pulls that waited for them; see `Dispatcher.tend`.
 
@@ -165,20 +138,20 @@ class ControlServer:
         """
         now_ns = self.advance_runs()
         done, self._displaced = self._displaced, []
-        for run in self._runs.values():
+        for run_id, run in list(self._awaited.items()):
             pull = run.pull
-            if pull is None:
-                continue
+            assert pull is not None  # what makes a run awaited
             parts = run.parts(pull.capacity, now_ns)
             if parts or now_ns >= pull.expires_ns:
                 run.pull = None
+                del self._awaited[run_id]
                 done.append(Completion(pull.ticket, Status.OK, parts))
         return done
 
     @property
     def is_running(self) -> bool:
         """Whether the machine is measuring, or holds shots that have no place yet."""
-        return any(run.is_active for run in self._runs.values())
+        return bool(self._active)
 
     def advance_runs(self) -> int:
         """Move shots from the machine into their streams.
@@ -186,10 +159,40 @@ class ControlServer:
         Returns:
             The time at which this happened (ns).
         """
-        now_ns = self.clock()
-        for run in self._runs.values():
-            run.advance(now_ns, self.lease_ns)
+        now_ns = self._clock()
+        for run_id in list(self._active):
+            self._advance(run_id, now_ns)
         return now_ns
+
+    def counters(self) -> dict[str, int]:
+        """What happened so far, by name."""
+        found = self._counters.as_dict()
+        if self._worker is not None:
+            found["measured_shots"] = self._worker.n_measured
+            found["decisions"] = self._worker.n_decisions
+            found["missed_ticks"] = self._worker.n_missed
+        return found
+
+    def close(self, timeout_s: float) -> None:
+        """End the machine's thread; runs that are not over fail.
+
+        Args:
+            timeout_s: How long to wait for the machine (s).
+
+        Raises:
+            HandlerStuckError: The machine does not return from measuring.
+        """
+        if self._worker is not None and not self._worker.close(timeout_s):
+            raise HandlerStuckError("measure", timeout_s)
+
+    def _advance(self, run_id: int, now_ns: int) -> None:
+        run = self._active.get(run_id)
+        if run is None:
+            return
+        run.advance(now_ns, self.options.lease_ns)
+        if not run.is_active:
+            del self._active[run_id]
+            self._counters.count(run.state)
 
     def _load(self, call: Call) -> Reply:
         chunk = ProgramChunk.from_bytes(call.arguments)
@@ -213,9 +216,11 @@ class ControlServer:
         if program_id_of(text) != program_id:
             return _refuse(call, "the program does not match its number; load it again")
         try:
-            self._programs[program_id] = self.machine.load(text)
+            self._programs[program_id] = self._machine.load(text)
         except ProgramRefusedError as error:
+            self._counters.refused_programs += 1
             return _refuse(call, str(error))
+        self._counters.programs += 1
         if len(self._programs) > MAX_PROGRAMS:
             del self._programs[next(iter(self._programs))]
         return _pack(call, LOADED.pack(len(text.encode())))
@@ -231,10 +236,15 @@ class ControlServer:
         reason = self._objection(request)
         if reason is not None:
             return _refuse(call, reason)
-        self.advance_runs()
-        if self.is_running:
-            return Reply(Status.BUSY)
-        return self._start(call, request, wire)
+        reason = self._no_place(call.session.peer)
+        if reason is not None:
+            self._counters.busy += 1
+            return _refuse(call, reason, Status.BUSY)
+        try:
+            return self._start(call, request, wire)
+        except ProgramRefusedError as error:
+            self._counters.refused += 1
+            return _refuse(call, str(error))
 
     def _objection(self, request: RunRequest) -> str | None:
         if request.run_id in self._runs:
@@ -243,42 +253,91 @@ class ControlServer:
             return f"program {request.program_id:#x} is not loaded; load it again"
         if request.n_shots < 1 or not np.isfinite(request.parameters).all():
             return "a run needs at least 1 shot and finite parameters"
-        return None
+        if not request.decide:
+            return None
+        if self._decider is None or self._worker is None:
+            return "decide: this machine asks nobody"
+        return self._decider.objection(request.decide)
+
+    def _no_place(self, client: Hashable) -> str | None:
+        self.advance_runs()
+        if self._worker is not None:
+            return self._worker.objection(client)
+        return "this machine does one run at a time; try again later" if self._active else None
 
     def _start(self, call: Call, request: RunRequest, wire: bytes) -> Reply:
-        program = self._programs[request.program_id]
-        try:
-            measuring = self.machine.start(program, request.parameters, request.n_shots)
-        except ProgramRefusedError as error:
-            return _refuse(call, str(error))
-        max_batch = shots_that_fit(measuring.n_qubits, len(call.result) - PART_HEADER_BYTES)
-        if max_batch == 0:
-            measuring.stop()
-            slot_bytes = HEADER_BYTES + len(call.result)
-            return _refuse(
-                call, f"shots of {measuring.n_qubits} qubits do not fit slots of {slot_bytes} bytes"
-            )
+        """Put a run into the machine's hands.
+
+        Raises:
+            ProgramRefusedError: The machine, or the geometry of the link, has no place for it.
+        """
+        measuring, n_qubits = self._measuring(call, request)
+        max_batch = shots_that_fit(n_qubits, len(call.result) - PART_HEADER_BYTES)
         sender = ShotSender(
             request.run_id,
-            measuring.n_qubits,
-            max_held=self.max_held,
+            n_qubits,
+            max_held=min(self.options.max_held, request.n_shots),
             max_batch=min(max_batch, 4096),
-            retry_ns=self.retry_ns,
+            retry_ns=self.options.retry_ns,
         )
-        now_ns = self.clock()
+        now_ns = self._clock()
         limit_ns = now_ns + request.deadline_ns if request.deadline_ns else None
         self._forget_ended()
-        self._runs[request.run_id] = _Run(
-            wire, request.n_shots, measuring, sender, limit_ns, pulled_ns=now_ns
-        )
-        return _pack(call, STARTED.pack(measuring.n_qubits))
+        run = Run(wire, request.n_shots, measuring, sender, limit_ns, pulled_ns=now_ns)
+        self._runs[request.run_id] = self._active[request.run_id] = run
+        self._counters.runs += 1
+        return _pack(call, STARTED.pack(n_qubits))
+
+    def _measuring(self, call: Call, request: RunRequest) -> tuple[Measuring, int]:
+        """The machine's part of a run, and its measured bits per shot."""
+        program, values = self._programs[request.program_id], request.parameters
+        room = len(call.result) - PART_HEADER_BYTES
+        if self._lazy is None or self._worker is None:
+            polled = cast("Machine", self._machine).start(program, values, request.n_shots)
+            if shots_that_fit(polled.n_qubits, room) == 0:
+                polled.stop()
+                raise ProgramRefusedError(_too_wide(polled.n_qubits, room))
+            return Polled(polled), polled.n_qubits
+        source = self._lazy.begin(program, values, request.n_shots, request.seed)
+        n_qubits = source.n_qubits
+        try:
+            block = self._block(request, n_qubits, room)
+        except ProgramRefusedError:
+            source.close()
+            raise
+        client, decide = call.session.peer, request.decide
+        job = Job(request.run_id, client, source, request.n_shots, block, decide)
+        return Queued(job, self._worker), n_qubits
+
+    def _block(self, request: RunRequest, n_qubits: int, room: int) -> int:
+        """Shots that are measured at once, and decided at once.
+
+        Raises:
+            ProgramRefusedError: One shot, or one block, does not fit into its frame.
+        """
+        if shots_that_fit(n_qubits, room) == 0:
+            raise ProgramRefusedError(_too_wide(n_qubits, room))
+        block = request.block or DEFAULT_BLOCK
+        if not request.decide or self._decider is None:
+            return block
+        n_fit = shots_that_fit(n_qubits, self._decider.slot_bytes - HEADER_BYTES)
+        if n_fit == 0 or request.block > n_fit:
+            reason = f"decide: blocks of {block} shots of {n_qubits} qubits; {n_fit} fit a frame"
+            raise ProgramRefusedError(reason)
+        return min(block, n_fit)
 
     def _forget_ended(self) -> None:
-        while len(self._runs) >= MAX_ENDED_RUNS:
-            del self._runs[next(iter(self._runs))]
+        """Forget runs that have ended, those first whose clients have all there is."""
+        ended = [run_id for run_id in self._runs if run_id not in self._active]
+        ended.sort(key=lambda run_id: not self._runs[run_id].sender.is_done)
+        for run_id in ended[: max(0, len(ended) + 1 - MAX_ENDED_RUNS)]:
+            if self._runs[run_id].pull is None:
+                del self._runs[run_id]
 
-    def _find(self, call: Call) -> _Run | None:
-        return self._runs.get(RUN_ID.unpack_from(call.arguments)[0])
+    def _find(self, call: Call) -> Run | None:
+        run_id = RUN_ID.unpack_from(call.arguments)[0]
+        self._advance(run_id, self._clock())
+        return self._runs.get(run_id)
 
     def _stop(self, call: Call) -> Reply:
         run = self._find(call)
@@ -286,46 +345,72 @@ class ControlServer:
             return _refuse(call, "no such run")
         if run.is_active:
             run.stop(RunState.STOPPED)
-        run.advance(self.clock(), self.lease_ns)
+        run = self._find(call)
+        assert run is not None  # an ended run is remembered
         return _pack(call, RUN_ID.pack(run.sender.n_sent))
 
     def _status(self, call: Call) -> Reply:
         run = self._find(call)
         if run is None:
             return _refuse(call, "no such run")
-        run.advance(self.clock(), self.lease_ns)
-        reason = run.machine_run.failure or ""
-        status = RunStatus(run.state, run.sender.n_sent, run.n_shots, reason)
-        return _pack(call, status.to_bytes(len(call.result)))
+        return _pack(call, run.status().to_bytes(len(call.result)))
 
     def _specs(self, call: Call) -> Reply:
         (offset,) = SPECS_OFFSET.unpack_from(call.arguments)
-        text = self.machine.specs().encode()
+        peer = call.session.peer
+        if offset == 0:  # the parts that follow are of this text, although the counters go on
+            self._described.pop(peer, None)
+            self._described[peer] = self._description().encode()
+            if len(self._described) > MAX_DESCRIBED:
+                del self._described[next(iter(self._described))]
+        text = self._described.get(peer, b"")
         if offset > len(text):
             return BAD_REQUEST
         room = len(call.result) - SPECS_HEADER.size
         return _pack(call, SPECS_HEADER.pack(len(text)) + text[offset : offset + room])
+
+    def _description(self) -> str:
+        lazy, worker, options = self._lazy, self._worker, self.options
+        n_runs = len(self._active)
+        queue = {"n_runs": n_runs, "n_clients": n_runs, "most_runs": 1, "most_clients": 1}
+        if worker is not None:
+            most = {"most_runs": options.max_runs, "most_clients": options.max_clients}
+            queue = worker.queue() | most
+        controller = {
+            "granularity": "shot" if lazy is None else lazy.granularity,
+            "cadence_hz": None if lazy is None else lazy.cadence_hz,
+            "queue": queue,
+            "counters": self.counters(),
+        }
+        return describe(self._machine.specs(), controller)
 
     def _pull(self, call: Call) -> Reply:
         read = read_pull(call.arguments)
         if read is None:
             return BAD_REQUEST
         credit, wait_ns = read
-        run = self._runs.get(credit.session)
-        now_ns = self.clock()
+        run_id, now_ns = credit.session, self._clock()
+        run = self._runs.get(run_id)
         if run is None or not run.sender.on_credit(credit, now_ns):
             return _refuse(call, "no such run, or not so many shots of it")
         run.pulled_ns = now_ns
-        run.advance(now_ns, self.lease_ns)
-        parts = run.parts(len(call.result), now_ns)
         if run.pull is not None:  # its client has given it up, or it would not ask again
             self._displaced.append(Completion(run.pull.ticket, Status.OK))
             run.pull = None
+        self._awaited[run_id] = run
+        run.measuring.allow(min(credit.limit_shot_id, credit.next_shot_id + self.options.max_held))
+        self._advance(run_id, now_ns)
+        parts = run.parts(len(call.result), now_ns)
         if parts or wait_ns == 0 or run.sender.is_done:
+            del self._awaited[run_id]
             return _pack(call, parts)
-        expires_ns = now_ns + min(wait_ns, MAX_WAIT_NS)
-        run.pull = _Pull(call.ticket, len(call.result), expires_ns)
+        run.pull = Pull(call.ticket, len(call.result), now_ns + min(wait_ns, MAX_WAIT_NS))
         return PENDING
+
+
+def _too_wide(n_qubits: int, room: int) -> str:
+    slot_bytes = HEADER_BYTES + PART_HEADER_BYTES + room
+    return f"shots of {n_qubits} qubits do not fit slots of {slot_bytes} bytes"
 
 
 def _pack(call: Call, result: bytes) -> Reply:
@@ -333,8 +418,8 @@ def _pack(call: Call, result: bytes) -> Reply:
     return Reply(Status.OK, len(result))
 
 
-def _refuse(call: Call, reason: str) -> Reply:
-    """BAD_REQUEST with the reason as text."""
+def _refuse(call: Call, reason: str, status: Status = Status.BAD_REQUEST) -> Reply:
+    """A status with the reason as text."""
     text = reason.encode()[: len(call.result)]
     call.result[: len(text)] = text
-    return Reply(Status.BAD_REQUEST, len(text))
+    return Reply(status, len(text))

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class MachineRun(Protocol):
 
 
 class Machine(Protocol):
-    """A QPU or an emulator, one run at a time."""
+    """A QPU or an emulator that measures on its own, one run at a time; see `LazyMachine`."""
 
     def specs(self) -> str:
         """Describe the device, as JSON."""
@@ -73,6 +73,72 @@ class Machine(Protocol):
             program: From `load`.
             parameters: Values of its parameters, shape (n_parameters,).
             n_shots: How many shots are wanted.
+
+        Raises:
+            ProgramRefusedError: The parameters do not fit; the message goes to the client.
+        """
+
+
+class LazyRun(Protocol):
+    """Shots that are measured when they are asked for; used by one thread at a time."""
+
+    @property
+    def n_qubits(self) -> int:
+        """Measured bits per shot."""
+
+    def measure(self, n_shots: int) -> NDArray[np.uint64]:
+        """Measure, however long it takes.
+
+        Preparations that take time belong here, too, and not into `LazyMachine.begin`.
+
+        Args:
+            n_shots: At most this many; those of the whole run on a machine that runs jobs.
+
+        Returns:
+            Packed shots, shape (n, ceil(n_qubits / 64)), n from 1 to `n_shots`.
+
+        Raises:
+            ProgramRefusedError: Before the first shot: the machine cannot do this run; the message
+                goes to the client.
+            Exception: Anything else fails the run, and its words go to the client.
+        """
+
+    def close(self) -> None:
+        """Give everything back; called once, whether or not all shots were measured."""
+
+
+class LazyMachine(Protocol):
+    """A machine that measures no shot before somebody wants it, for any number of runs in turn.
+
+    A controller calls `specs`, `load` and `begin` from its server's thread, and the runs from a
+    thread of their own.
+    """
+
+    @property
+    def granularity(self) -> Literal["shot", "job"]:
+        """Whether shots come as they are measured, or all at the end of a job."""
+
+    @property
+    def cadence_hz(self) -> float | None:
+        """Shots that begin in a second at most, of all runs together; None for no such limit."""
+
+    def specs(self) -> str:
+        """Describe the machine, as a JSON object."""
+
+    def load(self, program: str) -> object:
+        """Prepare a program; as `Machine.load`."""
+
+    def begin(
+        self, program: object, parameters: NDArray[np.float64], n_shots: int, seed: int
+    ) -> LazyRun:
+        """Take on a run, without measuring yet.
+
+        Args:
+            program: From `load`.
+            parameters: Values of its parameters, finite, shape (n_parameters,).
+            n_shots: How many shots are wanted at most, at least 1.
+            seed: What shots that are not real depend on, besides machine, program and parameters;
+                0 leaves it to the machine.
 
         Raises:
             ProgramRefusedError: The parameters do not fit; the message goes to the client.

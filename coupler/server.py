@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol, overload
 
 from cudaq_target.coupler.control import ControlServer
+from cudaq_target.coupler.control_decide import Deciders
 from cudaq_target.coupler.dispatch import RPC_INCREMENT, Dispatcher, Function
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import FrameTooLongError, HandlerStuckError
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from cudaq_target.coupler.control_options import ControlOptions
     from cudaq_target.coupler.dispatch import Ticket
-    from cudaq_target.coupler.machine import Machine
+    from cudaq_target.coupler.machine import LazyMachine, Machine
     from cudaq_target.coupler.native_server import NativeServer
     from cudaq_target.coupler.security import ServerSecurity
     from cudaq_target.coupler.shm import Dispatcher as NativeDispatcher
@@ -38,6 +40,7 @@ MAX_SESSIONS: Final = 256
 WINDOWS_REMEMBERED: Final = 4
 _IDLE_S: Final = 0.02
 _PENDING_S: Final = 0.001
+_WOKEN_S: Final = 0.005
 _TEND_NS: Final = 20_000_000
 
 
@@ -94,13 +97,21 @@ class Answerer(Protocol):
 class Server(Serving):
     """Moves frames between a port and a dispatcher until it is closed; a context manager."""
 
-    def __init__(self, dispatcher: Answerer, port: Port, n_slots: int) -> None:
+    def __init__(
+        self,
+        dispatcher: Answerer,
+        port: Port,
+        n_slots: int,
+        *,
+        control: ControlServer | None = None,
+    ) -> None:
         """Start the thread.
 
         Args:
             dispatcher: Used by this server alone, from its thread.
             port: Bound; closed by `close`.
             n_slots: Requests that a client has in flight at most.
+            control: Whose functions the dispatcher has, where it is a machine's; closed by `close`.
 
         Raises:
             FrameTooLongError: The dispatcher writes longer answers than a slot holds.
@@ -117,6 +128,10 @@ class Server(Serving):
         self._failure: Exception | None = None
         self._pid = os.getpid()
         self._padded = memoryview(bytearray(port.slot_bytes))
+        self._control = control
+        self._is_woken = control is not None and control.wakes
+        if control is not None and self._is_woken:
+            control.wake_by(port.waker())
         self._thread = threading.Thread(target=self._run, name=f"coupler {port.endpoint}")
         self._thread.daemon = True  # an interpreter that ends does not wait for its clients
         self._thread.start()
@@ -133,8 +148,9 @@ class Server(Serving):
         return self._thread.is_alive()
 
     def counters(self) -> dict[str, int]:
-        """What dispatcher and transport met so far, by name."""
-        return self._dispatcher.counters.as_dict() | self._port.counters.as_dict()
+        """What dispatcher, transport and machine met so far, by name."""
+        own = {} if self._control is None else self._control.counters()
+        return self._dispatcher.counters.as_dict() | self._port.counters.as_dict() | own
 
     def finish(self, ticket: Ticket, status: int, result: Buffer = b"") -> None:
         """Answer a request whose handler returned `PENDING`; from any thread.
@@ -168,6 +184,8 @@ class Server(Serving):
         if self._thread.is_alive():
             raise HandlerStuckError(self._dispatcher.running or "?", patience_s)
         self._dispatcher.end(patience_s)
+        if self._control is not None:
+            self._control.close(patience_s)
         return True
 
     def _run(self) -> None:
@@ -186,7 +204,12 @@ class Server(Serving):
         answer = memoryview(bytearray(port.slot_bytes))
         next_tend_ns = 0
         while not self._stop.is_set():
-            arrived = port.receive_into(request, _PENDING_S if dispatcher.n_pending else _IDLE_S)
+            if not dispatcher.n_pending:
+                arrived = port.receive_into(request, _IDLE_S)
+            elif self._is_woken:
+                arrived = port.receive_or_wake(request, _WOKEN_S)
+            else:
+                arrived = port.receive_into(request, _PENDING_S)
             if arrived is not None:
                 peer, n_bytes = arrived
                 self._dispatch(peer, request, n_bytes, answer)
@@ -253,11 +276,12 @@ class Server(Serving):
 
 @overload
 def serve(
-    what: Dispatcher | Machine,
+    what: Dispatcher | Machine | LazyMachine,
     endpoint: str | Endpoint,
     *,
     security: ServerSecurity | None = None,
     options: TransportOptions | None = None,
+    control_options: ControlOptions | None = None,
 ) -> Server: ...
 @overload
 def serve(
@@ -268,11 +292,12 @@ def serve(
     options: TransportOptions | None = None,
 ) -> Server | NativeServer: ...
 def serve(
-    what: Dispatcher | Iterable[Function] | Machine | NativeDispatcher,
+    what: Dispatcher | Iterable[Function] | Machine | LazyMachine | NativeDispatcher,
     endpoint: str | Endpoint,
     *,
     security: ServerSecurity | None = None,
     options: TransportOptions | None = None,
+    control_options: ControlOptions | None = None,
 ) -> Server | NativeServer:
     """Serve functions or a machine at an endpoint, from a thread of this process.
 
@@ -285,6 +310,7 @@ def serve(
             takes a free one.
         security: Keys and allow-list; required where other machines can connect.
         options: Geometry, the same at both ends.
+        control_options: What a machine allows its clients; for machines alone.
 
     Raises:
         EndpointError: `endpoint` has another form, or is not of this machine.
@@ -305,7 +331,15 @@ def serve(
 
             table = python_table(what, window=chosen.n_slots)
             return _serve_native(table, place, chosen, security, drains=False)
-    return Server(_dispatcher(what, chosen), _port(place, chosen, security), chosen.n_slots)
+    if isinstance(what, Dispatcher | Iterable):
+        if not isinstance(what, Dispatcher):
+            what = Dispatcher(what, slot_bytes=chosen.slot_bytes)
+        return Server(what, _port(place, chosen, security), chosen.n_slots)
+    control = ControlServer(what, options=control_options, decider=Deciders(chosen))
+    functions = [*control.functions(), RPC_INCREMENT]
+    dispatcher = Dispatcher(functions, background=[control.advance], slot_bytes=chosen.slot_bytes)
+    port = _port(place, chosen, security)
+    return Server(dispatcher, port, chosen.n_slots, control=control)
 
 
 def _serve_native(
@@ -351,18 +385,6 @@ def _serve_zeromq(
     if service is None:
         return Server(NativeTable(dispatcher, options.slot_bytes), port, options.n_slots)
     return ZmqServer(dispatcher, port, service, options, drains=drains)
-
-
-def _dispatcher(
-    what: Dispatcher | Iterable[Function] | Machine, options: TransportOptions
-) -> Dispatcher:
-    if isinstance(what, Dispatcher):
-        return what
-    if isinstance(what, Iterable):
-        return Dispatcher(what, slot_bytes=options.slot_bytes)
-    control = ControlServer(what)
-    functions = [*control.functions(), RPC_INCREMENT]
-    return Dispatcher(functions, background=[control.advance], slot_bytes=options.slot_bytes)
 
 
 def _port(place: Endpoint, options: TransportOptions, security: ServerSecurity | None) -> Port:

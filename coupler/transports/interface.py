@@ -6,14 +6,19 @@ repeats, deadlines and answers are the business of `link` and `server`.
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from cudaq_target.coupler.endpoint import Endpoint
     from cudaq_target.coupler.shm import LinkCore
+
+Found = TypeVar("Found")
+LOOK_S: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,19 @@ class Port(Protocol):
             Who sent it and its length (bytes); None where nothing came.
         """
 
+    def waker(self) -> Callable[[], None]:
+        """Make what ends the wait of `receive_or_wake`; it may be called from any thread, always.
+
+        Made once, before the thread of the server starts.
+        """
+
+    def receive_or_wake(self, slot: memoryview, timeout_s: float) -> tuple[Hashable, int] | None:
+        """Receive one frame; as `receive_into`, but a wake ends the wait, also an earlier one.
+
+        A port with one client, who waits for an answer then, may see further requests late, within
+        `LOOK_S`.
+        """
+
     def send(self, peer: Hashable, slot: memoryview, n_bytes: int) -> None:
         """Send one answer; it waits in a bounded queue where the peer is slow.
 
@@ -181,3 +199,33 @@ class Port(Protocol):
 
     def close(self) -> None:
         """Let queued answers leave, then give everything back."""
+
+
+class OneClientWake:
+    """Waits for a wake, and looks for requests in between; for ports with one client."""
+
+    def __init__(self) -> None:
+        """Nobody wakes yet."""
+        self._event = threading.Event()
+
+    def waker(self) -> Callable[[], None]:
+        """See `Port.waker`."""
+        return self._event.set
+
+    def receive(
+        self, receive_into: Callable[[memoryview, float], Found], slot: memoryview, timeout_s: float
+    ) -> Found | None:
+        """See `Port.receive_or_wake`.
+
+        Args:
+            receive_into: Of the port.
+            slot: Writable, `slot_bytes` long.
+            timeout_s: How long to wait (s).
+        """
+        until_s = time.monotonic() + timeout_s
+        while (found := receive_into(slot, 0.0)) is None:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0.0 or self._event.wait(min(left_s, LOOK_S)):
+                break
+        self._event.clear()
+        return found

@@ -32,10 +32,14 @@ from cudaq_target.coupler.link_errors import (
 from cudaq_target.coupler.security import check_bind
 from cudaq_target.coupler.sessions import Answer
 from cudaq_target.coupler.shm import Client, FrameSegment, LinkCore, SlotPort, SlotRing
-from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
+from cudaq_target.coupler.transports.interface import (
+    OneClientWake,
+    TransportCounters,
+    TransportOptions,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from cudaq_target.coupler.endpoint import Endpoint
 
@@ -217,6 +221,7 @@ class ShmPort:
         self.endpoint = endpoint
         self.slot_bytes = options.slot_bytes
         self.counters = TransportCounters()
+        self._wake = OneClientWake()
         self._ring = create_ring(endpoint, options)
         self._port = SlotPort(self._ring, wait=options.wait)
         self._landing = memoryview(bytearray(stride_of(options.slot_bytes)))
@@ -236,6 +241,14 @@ class ShmPort:
         self._newest = (session, int.from_bytes(slot[12:16], "little"))
         self._slots.setdefault(self._newest, deque()).append(number)
         return session, self.slot_bytes
+
+    def waker(self) -> Callable[[], None]:
+        """See `Port.waker`."""
+        return self._wake.waker()
+
+    def receive_or_wake(self, slot: memoryview, timeout_s: float) -> tuple[Hashable, int] | None:
+        """See `Port.receive_or_wake`."""
+        return self._wake.receive(self.receive_into, slot, timeout_s)
 
     def send(self, peer: Hashable, slot: memoryview, n_bytes: int) -> None:
         """Answer one request; see `Port.send`."""

@@ -23,10 +23,14 @@ from cudaq_target.coupler.link_errors import (
     LinkLostError,
 )
 from cudaq_target.coupler.security import check_bind
-from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
+from cudaq_target.coupler.transports.interface import (
+    OneClientWake,
+    TransportCounters,
+    TransportOptions,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
 _LOG = logging.getLogger(__name__)
 MAX_DATAGRAM_BYTES: Final = 65507
@@ -141,6 +145,7 @@ class UdpPort:
         check_bind(endpoint, None)
         self.slot_bytes = options.slot_bytes
         self.counters = TransportCounters()
+        self._wake = OneClientWake()
         self._pin_s = options.pin_s
         self._peer: object = None
         self._heard_s = 0.0
@@ -175,6 +180,14 @@ class UdpPort:
             self.counters.connects += 1
         self._heard_s = now_s
         return peer, n_bytes
+
+    def waker(self) -> Callable[[], None]:
+        """See `Port.waker`."""
+        return self._wake.waker()
+
+    def receive_or_wake(self, slot: memoryview, timeout_s: float) -> tuple[Hashable, int] | None:
+        """See `Port.receive_or_wake`."""
+        return self._wake.receive(self.receive_into, slot, timeout_s)
 
     def send(self, peer: Hashable, slot: memoryview, n_bytes: int) -> None:  # noqa: ARG002
         """Send one whole slot; see `Port.send`."""

@@ -24,6 +24,7 @@ from cudaq_target.coupler.security import check_bind
 from cudaq_target.coupler.sessions import Answer
 from cudaq_target.coupler.transports.interface import TransportCounters, TransportOptions
 from cudaq_target.coupler.transports.zap import AllowList, is_readable
+from cudaq_target.coupler.transports.zmq_alarm import Alarm
 from cudaq_target.coupler.transports.zmq_ends import (
     LOOK_AROUND_MS,
     DealerEnd,
@@ -43,7 +44,7 @@ from cudaq_target.coupler.transports.zmq_sockets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from cudaq_target.coupler._zmq import Library, Service
     from cudaq_target.coupler.endpoint import Endpoint
@@ -233,6 +234,7 @@ class ZmqPort:
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | FAILED_HANDSHAKE
         )
         self._end = _router_end(self._socket, self._library)
+        self._alarm: Alarm | None = None
         try:
             self.endpoint = bind(self._socket, endpoint)
         except BaseException:
@@ -276,6 +278,19 @@ class ZmqPort:
             self._send_waiting()
             timeout_s = min(timeout_s, _RETRY_S)
         return self._end.receive_into(slot, timeout_s)
+
+    def waker(self) -> Callable[[], None]:
+        """See `Port.waker`."""
+        self._alarm = Alarm(self._context, self._socket)
+        return self._alarm.ring
+
+    def receive_or_wake(self, slot: memoryview, timeout_s: float) -> tuple[Hashable, int] | None:
+        """See `Port.receive_or_wake`: a wake comes like a frame, so both end one wait."""
+        found = self.receive_into(slot, timeout_s)
+        if found is None or self._alarm is None or found[0] != self._alarm.name:
+            return found
+        self._alarm.heard()
+        return None
 
     def send(self, peer: Hashable, slot: memoryview, n_bytes: int) -> None:
         """Send one answer; see `Port.send`."""
@@ -323,6 +338,8 @@ class ZmqPort:
                 self._waiting.append((peer, frame))
 
     def _give_back(self) -> None:
+        if self._alarm is not None:
+            self._alarm.close()
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close()

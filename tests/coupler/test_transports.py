@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 
@@ -227,7 +228,7 @@ def test_machine_behind_a_server(place):
         connect(server.endpoint, options=OPTIONS) as link,
     ):
         client = ControlClient(link.caller(5.0), slot_bytes=OPTIONS.slot_bytes)
-        assert client.specs() == '{"name": "counting machine"}'
+        assert json.loads(client.specs())["name"] == "counting machine"
         run = client.run(client.load_program("3"), 1000, [2.0])
         rows = np.concatenate([batch.rows for batch in run.batches()])
         np.testing.assert_array_equal(rows[:, 0], 6 * np.arange(1000))
