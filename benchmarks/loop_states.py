@@ -31,7 +31,11 @@ _PLAIN = {"x": matrix({"X": 1.0}), "h": _H.astype(np.complex128)}
 
 
 class ExactShots:
-    """Measures an observed kernel on its exact state."""
+    """Measures an observed kernel on its exact state.
+
+    Attributes:
+        keys: Packed shot of each outcome, shape (2^n_qubits,); bit k = qubit k.
+    """
 
     def __init__(self, observed: Observed) -> None:
         """Prepare.
@@ -42,7 +46,7 @@ class ExactShots:
         self._circuit = observed.circuit
         self._turns = [_turn(group.basis) for group in observed.groups]
         n_qubits = observed.program.n_bits
-        self._keys = np.array(
+        self.keys: NDArray[np.uint64] = np.array(
             [int(f"{index:0{n_qubits}b}"[::-1], 2) for index in range(2**n_qubits)], dtype=np.uint64
         )
         self._operators: dict[tuple[object, ...], State] = {}
@@ -60,7 +64,7 @@ class ExactShots:
     def state(self, point: Point) -> State:
         """The kernel's final state, shape (2^n_qubits,), qubit 0 most significant."""
         circuit = self._circuit(point)
-        state = np.zeros(len(self._keys), dtype=np.complex128)
+        state = np.zeros(len(self.keys), dtype=np.complex128)
         state[0] = 1.0
         for gate in circuit.gates:
             operator = self._operator(circuit, gate)
@@ -81,7 +85,7 @@ class ExactShots:
         """
         steps = np.cumsum(self.probabilities(point)[setting])
         places = np.searchsorted(steps, rng.random(n_shots) * steps[-1], side="right")
-        return self._keys[places][:, None]
+        return self.keys[places][:, None]
 
     def _operator(self, circuit: Circuit, gate: Gate) -> State:
         key = (gate.name, gate.targets, gate.controls, gate.pauli)
