@@ -87,7 +87,7 @@ class AnalogMachine(Protocol):
             program: The program.
             save_at_ns: Moments to look at (ns), ascending.
             measure: Called with the number of a moment and the state then, of norm 1 up to the
-                error of the machine.
+                error of the machine; a CuPy array where the machine keeps it on a GPU.
             threads: Most threads to use, or None to let the machine choose.
             modulation: Emulate the device's finite bandwidth.
             initial_state: Amplitudes, shape (2^n_atoms,), atom 0 most significant; None for g.

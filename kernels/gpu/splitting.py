@@ -163,7 +163,8 @@ def _advance(
             np.cos(angles).prod(axis=1),
         )
     )
-    for one in passes_of(len(groups), angles.any(axis=1).tolist()):
+    turns = [bool(any_atom) for any_atom in angles.any(axis=1)]
+    for one in passes_of(len(groups), turns):
         group = groups[one.group]
         shape = (n_atoms, group.low, group.first, group.n_bits)
         stages = (one.begin, one.end, int(one.resumes))
