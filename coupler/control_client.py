@@ -75,6 +75,16 @@ class ControlClient:
         self._call = call
         self._slot_bytes = slot_bytes
 
+    @property
+    def slot_bytes(self) -> int:
+        """Longest frame of the link (bytes)."""
+        return self._slot_bytes
+
+    @property
+    def call_once(self) -> Caller:
+        """What makes a call."""
+        return self._call
+
     def specs(self) -> str:
         """Fetch what the machine and its controller say of themselves, as JSON.
 

@@ -171,6 +171,8 @@ class _Targeted:
         lacking = [need - n for need, n in zip(needs, shots, strict=True)]
         setting = max(range(len(shots)), key=lambda k: lacking[k])
         n_wanted = ceil(min(max(lacking[setting], 1.0), float(room)))
+        if len(shots) == 1 and self.half_width is not None:
+            n_wanted = room  # nothing to share out, and no formula for the width: the rule ends it
         return Share(setting, n_wanted, self.block, self._rule(estimate, setting))
 
     def _is_reached(self, estimate: Estimate) -> bool:

@@ -149,8 +149,8 @@ def stops_(rule: Reals, n_shots: float, deviation: float, half_width: float) -> 
 class Rule:
     """When a run stops, in numbers that compiled code can read.
 
-    With n shots of deviation s = sqrt(v) in the setting that runs and interval ± h, the run stops once
-    n >= min_shots and one of these holds: the error of the sum is reached,
+    With n shots of deviation s = sqrt(v) in the setting that runs and interval ± h, the run stops
+    once n >= min_shots and one of these holds: the error of the sum is reached,
 
         v / n + other_variance <= target_error²;
 
