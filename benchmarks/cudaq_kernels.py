@@ -25,3 +25,13 @@ def phases(n_qubits: int, n_layers: int, angles: list[float]):
             rx(0.3 + angles[layer * n_qubits + k], q[k])
         for k in range(n_qubits):
             r1.ctrl(angles[layer * n_qubits + k], q[k], q[(k + 1) % n_qubits])
+
+
+@cudaq.kernel
+def graph_layer(n_qubits: int, left: list[int], right: list[int], phase: float, angle: float):
+    """One layer over the edges of a graph: a CPhase on each, then rx on every qubit."""
+    q = cudaq.qvector(n_qubits)
+    h(q)
+    for k in range(len(left)):
+        r1.ctrl(phase, q[left[k]], q[right[k]])
+    rx(angle, q)
