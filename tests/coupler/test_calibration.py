@@ -243,7 +243,8 @@ def test_a_drift_of_one_percent_per_minute_is_followed(sign: float) -> None:
     assert np.sqrt(np.mean(detuning**2)) < 0.036
     assert track.n_payload_shots + track.n_probe_shots == n_shots
     assert track.n_probe_shots < 0.3 * n_shots
-    assert track.means[-1, 2] == pytest.approx(rate, rel=0.5)
+    found = track.means[len(track.times_s) // 2 :, 2].mean()  # one value is known to 0.0013 alone
+    assert found == pytest.approx(rate, abs=0.0012)
     assert track.n_relocks == 0
     spread = track.standard_deviations[:, 0] / track.means[:, 0]
     assert np.median(spread) < 0.0027
