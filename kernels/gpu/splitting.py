@@ -163,7 +163,7 @@ def _advance(
             np.cos(angles).prod(axis=1),
         )
     )
-    turns = [bool(any_atom) for any_atom in angles.any(axis=1)]
+    turns = [bool(stage.any()) for stage in angles]
     for one in passes_of(len(groups), turns):
         group = groups[one.group]
         shape = (n_atoms, group.low, group.first, group.n_bits)
