@@ -50,6 +50,9 @@ def memory(
     cores: Annotated[
         str | None, typer.Option(metavar="A,B", help="Pin this process and the server.")
     ] = None,
+    priority: Annotated[
+        int | None, typer.Option(help="Real-time priority of both, 1 to 99; the system must allow.")
+    ] = None,
     seed: Seed = 0,
     events: Events = None,
     record: Record = None,
@@ -75,7 +78,11 @@ def memory(
         config_out.write_text(made.config, encoding="utf-8")
         return
     place = Server(
-        endpoint=server, is_native=False if python else None, wait=wait, cores=_cores(cores)
+        endpoint=server,
+        is_native=False if python else None,
+        wait=wait,
+        cores=_cores(cores),
+        priority=priority,
     )
     result = memory_experiment(
         made,

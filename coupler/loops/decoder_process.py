@@ -9,7 +9,6 @@ the whole terminal gets.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from cudaq_target.coupler.closing import Closing
 from cudaq_target.coupler.errors import CouplerError
+from cudaq_target.coupler.loops.pacing import take
 
 if TYPE_CHECKING:
     from cudaq_target.coupler.native_server import NativeServer
@@ -50,6 +50,7 @@ class DecoderSettings:
         is_native: Whether its calls run as machine code; PyMatching's cannot.
         wait: How it waits on shared memory: "busy", "yield", "adaptive" or "block".
         core: The only core that it runs on; None for any.
+        priority: Real-time priority, 1 to 99; None for none.
     """
 
     config: str
@@ -57,6 +58,7 @@ class DecoderSettings:
     is_native: bool = True
     wait: str = "adaptive"
     core: int | None = None
+    priority: int | None = None
 
 
 class DecoderProcess(Closing):
@@ -155,8 +157,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         settings = DecoderSettings(**json.loads(sys.stdin.readline()))
-        if settings.core is not None:
-            os.sched_setaffinity(0, {settings.core})
+        take(settings.core, settings.priority)
         server = _served(settings)
     except (CouplerError, OSError, ValueError, TypeError) as error:
         _say({"error": f"{type(error).__name__}: {error}"})

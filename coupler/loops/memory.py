@@ -7,10 +7,9 @@ server is another process, and stays that way: corrections come over the link or
 
 from __future__ import annotations
 
-import gc
 import os
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
@@ -46,13 +45,11 @@ from cudaq_target.coupler.loops.memory_result import (
     MemoryTrace,
     judged,
 )
-from cudaq_target.coupler.loops.pacing import Cadence, wait_until
+from cudaq_target.coupler.loops.pacing import Cadence, undisturbed, wait_until
 from cudaq_target.coupler.transports.interface import TransportOptions
 from cudaq_target.kernels.intervals import bernoulli_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from cudaq_target.coupler.link import Answer, Link
@@ -80,6 +77,8 @@ class Server:
             (PyMatching cannot).
         wait: How both ends wait on shared memory; "busy" wants a core for each.
         cores: The core of this process and that of the server that is started, both pinned.
+        priority: Real-time priority of this thread and of the server that is started, 1 to 99; the
+            system must allow it. None for none. For waits that sleep: "adaptive" or "block".
         timeout_s: An answer that takes longer costs the shot (s).
         patience_s: How long a server may be gone before the experiment fails (s).
         security: Keys, where the endpoint wants them.
@@ -90,6 +89,7 @@ class Server:
     is_native: bool | None = None
     wait: str = "adaptive"
     cores: tuple[int, int] | None = None
+    priority: int | None = None
     timeout_s: float = 1.0
     patience_s: float = 5.0
     security: ClientSecurity | None = None
@@ -169,7 +169,8 @@ def _started(code: MemoryCode, place: Server) -> DecoderProcess:
     is_native = code.decoder != "pymatching" if place.is_native is None else place.is_native
     endpoint = f"shm://memory-{os.getpid()}-{token_hex(4)}"
     core = None if place.cores is None else place.cores[1]
-    return DecoderProcess(DecoderSettings(code.config, endpoint, is_native, place.wait, core))
+    settings = DecoderSettings(code.config, endpoint, is_native, place.wait, core, place.priority)
+    return DecoderProcess(settings)
 
 
 def _empty_trace(
@@ -230,7 +231,8 @@ class _Run:
         self._say_start()
         status = "failed"
         try:
-            with _undisturbed(self._place.cores):
+            core = None if self._place.cores is None else self._place.cores[0]
+            with undisturbed(core, self._place.priority):
                 self._warm_up()
                 start_ns = time.monotonic_ns() + _LEAD_NS
                 self._trace = replace(self._trace, start_ns=start_ns)
@@ -436,21 +438,3 @@ def _packed_rounds(code: MemoryCode, bits: Bits) -> list[tuple[bytes, int]]:
 
 def _meaning(status: int) -> str:
     return Status(status).name if status in {one.value for one in Status} else ""
-
-
-@contextmanager
-def _undisturbed(cores: tuple[int, int] | None) -> Iterator[None]:
-    """No garbage collection and, where asked for, a core of our own, within the block."""
-    was_collecting = gc.isenabled()
-    before = os.sched_getaffinity(0) if cores else set()
-    gc.collect()
-    gc.disable()
-    try:
-        if cores:
-            os.sched_setaffinity(0, {cores[0]})
-        yield
-    finally:
-        if cores:
-            os.sched_setaffinity(0, before)
-        if was_collecting:
-            gc.enable()

@@ -125,6 +125,7 @@ class MemoryResult:
     Attributes:
         code: The experiment.
         seed: Of the noise.
+        start_ns: When the first round was due, monotonic clock (ns).
         n_shots: Shots that were decoded.
         n_lost: Shots that a fault cost.
         n_rounds: Rounds that were due.
@@ -149,6 +150,7 @@ class MemoryResult:
 
     code: MemoryCode
     seed: int
+    start_ns: int
     n_shots: int
     n_lost: int
     n_rounds: int
@@ -241,6 +243,7 @@ def judged(trace: MemoryTrace, *, confidence: float = 0.95) -> MemoryResult:
     return MemoryResult(
         code=code,
         seed=trace.seed,
+        start_ns=trace.start_ns,
         n_shots=int(kept.sum()),
         n_lost=int((~kept).sum()),
         n_rounds=n_shots * n_rounds,
