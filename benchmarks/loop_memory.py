@@ -140,8 +140,8 @@ def rows_of(found: Run) -> list[Row]:
             note=note,
         ),
         Row(
-            f"{_NAME}, misses without a stall of the machine",
-            n_misses - found.n_of_machine,
+            f"{_NAME}, misses that no stall of the machine explains",
+            n_of_ours,
             "rounds",
         ),
         Row(f"{_NAME}, stalls of the machine above 0.2 ms", len(found.stalls), "stalls"),
