@@ -158,7 +158,8 @@ class Spsa(Search):
             point = candidate
             self.point = tuple(point.tolist())
         if held is None:
-            yield Trial(self.point, errors.last if errors is not None else None)
+            last = errors.last if errors is not None else None
+            yield Trial(self.point, last, is_answer=True)
         return f"{n_steps} steps, {n_blocked} of them blocked"
 
 

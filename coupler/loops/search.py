@@ -49,10 +49,13 @@ class Trial:
     Attributes:
         point: Values of the parameters.
         error: Standard error that is enough, in the unit of the estimate; None: the plan's own.
+        is_answer: Whether the search stands here, and does not only look: then this point is the
+            best so far, however low a badly known value elsewhere came out.
     """
 
     point: Point
     error: float | None = None
+    is_answer: bool = False
 
 
 Steps = Generator[Trial, "Estimate", str]
@@ -88,9 +91,10 @@ class Refinement:
 class Search:
     """A generator of trials as an optimiser.
 
-    `best` is the point of the lowest upper end, value + standard error: a value that is low because
-    it is badly known does not win. It was chosen among noisy values all the same, so its estimate
-    is biased downwards; measure the point again where the value itself is wanted.
+    `best` is the newest point that the search called its answer (`Trial.is_answer`); where it calls
+    none so, the point of the lowest upper end, value + standard error: a value that is low because
+    it is badly known does not win. That one was chosen among noisy values all the same, so its
+    estimate is biased downwards; measure the point again where the value itself is wanted.
 
     Attributes:
         n_asked: Points that were asked for.
@@ -103,6 +107,7 @@ class Search:
         self._trial: Trial | None = None
         self._answer: Estimate | None = None
         self._best: tuple[Point, Estimate] | None = None
+        self._has_answer = False
         self.n_asked = 0
         self.ending = ""
 
@@ -140,13 +145,16 @@ class Search:
         if isnan(estimate.value):
             found = f"at {tuple(point)} has no value"
             raise OptimiserError("the estimate", found, "measure every setting at least once")
+        is_answer = self._trial.is_answer
         self._trial, self._answer = None, estimate
-        if self._best is None or _upper(estimate) < _upper(self._best[1]):
+        is_lower = self._best is None or _upper(estimate) < _upper(self._best[1])
+        if is_answer or (is_lower and not self._has_answer):
             self._best = (tuple(point), estimate)
+            self._has_answer = is_answer
 
     @property
     def best(self) -> tuple[Point, Estimate] | None:
-        """The point of the lowest upper end so far; None before the first."""
+        """The answer so far, see the class; None before the first point."""
         return self._best
 
     def target_error(self, point: Point) -> float | None:  # noqa: ARG002 - the last one asked for

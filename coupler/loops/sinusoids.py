@@ -138,16 +138,16 @@ def _descend(
                     gradient[j] += sign * weight * estimate.value
                     variance[j] += (weight * estimate.standard_error) ** 2
         if np.linalg.norm(gradient) <= tolerance:
-            yield Trial(tuple(point.tolist()), error)
+            yield Trial(tuple(point.tolist()), error, is_answer=True)
             return f"the gradient is below {tolerance:g} after {step + 1} steps"
         n_flat = n_flat + 1 if _is_noise(gradient, variance) else 0
         if n_flat and not is_finest:
             n_flat, is_finest = 0, True
         if n_flat >= patience:
-            yield Trial(tuple(point.tolist()), error)
+            yield Trial(tuple(point.tolist()), error, is_answer=True)
             return f"{patience} gradients in a row are not distinguishable from 0"
         point -= rate * gradient
-    yield Trial(tuple(point.tolist()), error)
+    yield Trial(tuple(point.tolist()), error, is_answer=True)
     return f"{n_steps} steps"
 
 
@@ -271,7 +271,7 @@ def _sweep(
             fit = Sinusoid.fit((point[j] + shifts).tolist(), estimates, w.tolist())
             if not fit.is_flat():
                 point[j] = fit.minimum(float(point[j]))
-        now = yield Trial(tuple(point.tolist()), error)
+        now = yield Trial(tuple(point.tolist()), error, is_answer=True)
         if before is not None:
             noise = float(np.hypot(now.standard_error, before.standard_error))
             if before.value - now.value <= max(tolerance, noise):
