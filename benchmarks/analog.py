@@ -42,8 +42,8 @@ PEER_VARIABLE = "CUDAQ_TARGET_PEER_PYTHON"
 DT_NS = 10  # emu-sv's default
 EMU_GOALS = {10: 50.0, 14: 30.0, 18: 25.0}
 QUTIP_GOALS = {10: 5.0, 14: 15.0}
-# What emu-sv reaches with its default is about 1e-4, what pulser-simulation reaches 1e-5.
-TOLERANCE = {"emu-sv": 1e-4, "pulser-simulation": 1e-6}
+# Of the state (2-norm). emu-sv reaches about 5e-4 with its default, pulser-simulation 1e-5.
+TOLERANCE = {"emu-sv": 5e-4, "pulser-simulation": 1e-6}
 LOOP_ATOMS, LOOP_NS, LOOP_SHOTS = 9, 1320, 200
 LARGE_ATOMS, LARGE_LIMIT_S, LARGE_ERROR = 20, 30.0, 1e-5
 SHOT_ATOMS, N_SHOTS, SHOT_LIMIT_S = 18, 100_000, 0.2

@@ -40,8 +40,10 @@ FASTEST_STEP_RAD = 1.0
 DEFAULT_TOLERANCE = 1e-6
 
 _TOLERANCE_OF_LONGEST_STEP = 1e-5
-_MOST_LENGTHENED = 2.0
-"""How much longer the first step is where the tolerance is larger."""
+_FIRST_RATIO, _FIRST_RATIO_OF_LONG_STEPS = 2.0, 1.5
+"""How much longer the steps of the first pass are. Where the steps are long, twice as long ones no
+longer follow the order, and the difference would overestimate the error by a factor of ten; the
+estimate then counts on one order less."""
 
 _SAFETY = 0.7
 _MOST_PASSES = 6
@@ -186,15 +188,19 @@ class _Run(Generic[Measured]):
 
 def _verified(run: _Run[Measured], tolerance: float) -> RydbergResult[Measured]:
     order = run.scheme.order
-    scale = (tolerance / _TOLERANCE_OF_LONGEST_STEP) ** (1.0 / order)
-    step = longest_step_ns(run.problem, min(scale, _MOST_LENGTHENED))
-    pace = Pace(2.0 * step)
+    share = tolerance / _TOLERANCE_OF_LONGEST_STEP
+    # Errors of longer steps grow faster than their order says.
+    scale = share ** (1.0 / (order if share <= 1.0 else order + 3))
+    finer, seen_order = _FIRST_RATIO, order
+    if share > 1.0:
+        finer, seen_order = _FIRST_RATIO_OF_LONG_STEPS, order - 1
+    step = longest_step_ns(run.problem, scale)
+    pace = Pace(finer * step)
     reference = run.at(pace, save=False)[0]
-    finer = 2.0
     for n_passes in range(2, _MOST_PASSES + 1):
         pace = pace.refined(finer)
         state, saved, n_steps = run.at(pace)
-        error = distance(reference, state) / (finer**order - 1.0)
+        error = distance(reference, state) / (finer**seen_order - 1.0)
         if error <= tolerance:
             return RydbergResult(state, run.save_at_ns, saved, error, step, n_steps, n_passes)
         reference = state
