@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target.coupler.interrupts import interruptible
 from cudaq_target.errors import OptionError, Source, UnsupportedKernelError
 from cudaq_target.machines.remote import Task, check_device, machine_for
 from cudaq_target.options import remote_form
@@ -65,7 +66,8 @@ def measured(session: Session, task: Task, n_shots: int, rng: np.random.Generato
     machine = machine_for(session.options)
     assert machine is not None, "callers ask `is_remote` first"
     seed = int(rng.integers(1, _MOST_SEED)) if session.is_seeded else 0
-    return machine.measure(task, n_shots, seed=seed)
+    with interruptible():
+        return machine.measure(task, n_shots, seed=seed)
 
 
 def program_shots(session: Session, program: Program | AnalogProgram, n_shots: int) -> Shots:

@@ -31,7 +31,7 @@ from cudaq_target.errors import (
 from cudaq_target.locks import ForkSafeLock
 from cudaq_target.machines.remote import Measured
 from cudaq_target.machines.remote_links import LinkPool
-from cudaq_target.machines.remote_runs import Measuring, Order, Patience
+from cudaq_target.machines.remote_runs import ABSENT, Measuring, Order, Patience
 from cudaq_target.template import CircuitTemplate, angles_of, structure_key
 
 if TYPE_CHECKING:
@@ -207,10 +207,17 @@ class ControllerMachine:
             )
 
     def _asked(self, link: ControlLink) -> Specs:
-        try:
-            specs = Specs.of(link.client.specs())
-        except RemoteCallError:
-            specs = None
+        patience = Patience(self.endpoint, self._timeout_s, 0)
+        specs: Specs | None = None
+        while specs is None:
+            try:
+                specs = Specs.of(link.client.specs())
+            except RemoteCallError:
+                break
+            except ABSENT as error:
+                patience.wait(error)
+            else:
+                break
         if specs is None:
             raise MachineUnavailableError(
                 self.endpoint, "what answers is no controller of this package", _START

@@ -39,7 +39,12 @@ _MAX_RUNS: Final = 16
 _STOP_S: Final = 1.0
 _SHORTEST_PAUSE_S: Final = 0.001
 _LONGEST_PAUSE_S: Final = 0.25
-_ABSENT = (LinkLostError, LinkTimeoutError, LinkBusyError)
+# What goes by when the controller comes back.
+ABSENT: Final = (LinkLostError, LinkTimeoutError, LinkBusyError)
+
+
+# Answers of a controller that has no room, or is about to end.
+_LATER: Final = frozenset({Status.BUSY, Status.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +101,7 @@ class Patience:
         """
         waited_s = time.monotonic() - self._heard_s
         if waited_s >= self.timeout_s:
-            is_busy = isinstance(error, RemoteCallError)
+            is_busy = isinstance(error, RemoteCallError) and error.status == Status.BUSY
             raise MachineUnavailableError(
                 self.endpoint,
                 f"{error}; waited for {waited_s:.1f} s",
@@ -175,14 +180,14 @@ class Measuring:
                 )
             except RemoteCallError as error:
                 self._told_again_or_refused(error, n_told)
-            except _ABSENT as error:
+            except ABSENT as error:
                 patience.wait(error)
             else:
                 patience.heard()
                 return run
 
     def _told_again_or_refused(self, error: RemoteCallError, n_told: int) -> None:
-        if error.status == Status.BUSY:
+        if error.status in _LATER:
             self.patience.wait(error)
             return
         is_unknown = error.function == RUN and error.status == Status.BAD_REQUEST and n_told == 0
@@ -212,8 +217,10 @@ class Measuring:
                 self._again()
                 return
             except RemoteCallError as error:
-                raise self._failed(str(error)) from error
-            except _ABSENT as error:
+                if error.status not in _LATER:
+                    raise self._failed(str(error)) from error
+                patience.wait(error)
+            except ABSENT as error:
                 patience.wait(error)
         self._check_end(run)
 
@@ -227,7 +234,7 @@ class Measuring:
         """Tell the machine that it may forget the run; without need where all shots are here."""
         try:
             run.pull(0)
-        except _ABSENT:
+        except ABSENT:
             if run.receiver.n_delivered < run.n_shots:
                 raise
 
@@ -247,7 +254,7 @@ class Measuring:
         while True:
             try:
                 self.restarted()
-            except _ABSENT as error:
+            except ABSENT as error:
                 self.patience.wait(error)
             else:
                 self.patience.heard()

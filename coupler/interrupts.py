@@ -1,0 +1,38 @@
+"""Ctrl-C as `KeyboardInterrupt`, also where a library has taken the signal for itself."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# More than a `struct sigaction` has on any platform; its content is handed back as it came.
+_ACTION_BYTES: Final = 512
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise `KeyboardInterrupt` in this block, so that a run can be stopped in order.
+
+    CUDA-Q puts a C handler of its own in place when it is imported; it ends the process at once,
+    past every `except` and `finally`, while Python still believes that its handler is there. Here
+    Python's is put back for a while. Outside of the main thread, and where the program ignores the
+    signal, nothing changes.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    before = ctypes.create_string_buffer(_ACTION_BYTES)
+    libc.sigaction(int(signal.SIGINT), None, before)
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        libc.sigaction(int(signal.SIGINT), before, None)
