@@ -295,7 +295,8 @@ class FollowDrift:
         cadence_hz: Shots per second: time is counted in shots, so that the same shots lead to the
             same decisions. None takes the seconds that the machine took, for one whose shots are
             shared with other clients.
-        payload_point: Parameters of the payload; None where there is none.
+        payload_point: Parameters of the payload; None where there is none. A function of Rabi
+            frequency and detuning (rad/µs) gives those that make up for the drift, for each block.
         payload_block: Longest block of the payload (shots).
         probe_shots: Shots of one probe.
         check_every: Probes from one check to the next; 0 for none.
@@ -310,7 +311,7 @@ class FollowDrift:
     rabi_error: float = 0.003
     detuning_error: float = inf
     cadence_hz: float | None = 5.0
-    payload_point: Point | None = None
+    payload_point: Point | Callable[[float, float], Point] | None = None
     payload_block: int = 50
     probe_shots: int = 1
     check_every: int = 16
@@ -348,8 +349,12 @@ class FollowDrift:
             return Experiment((), max_shots=min(n_left, self.probe_shots), setting=number + 1)
         age = self._age(self.tracker)
         if self.payload_point is not None and age.max() <= 1.0:
+            point = self.payload_point
+            if callable(point):
+                rabi, detuning = self.tracker.mean[:2].tolist()
+                point = point(rabi, detuning)
             n_shots = min(n_left, self._shots_within())
-            return Experiment(self.payload_point, max_shots=n_shots, setting=PAYLOAD)
+            return Experiment(point, max_shots=n_shots, setting=PAYLOAD)
         number = self._next_probe(int(np.argmax(age)))
         n_shots = min(n_left, self.probe_shots)
         return Experiment((), max_shots=n_shots, setting=number + 1)
