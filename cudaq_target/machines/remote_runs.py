@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cudaq_target.coupler.control_client import RemoteRun
-from cudaq_target.coupler.control_messages import RUN, RunState
+from cudaq_target.coupler.control_messages import RUN, SHOT_PULL, RunState, pull_arguments
 from cudaq_target.coupler.errors import CouplerError, RemoteCallError, StreamLostError
 from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.link_errors import LinkBusyError, LinkLostError, LinkTimeoutError
@@ -231,12 +231,11 @@ class Measuring:
             self.patience.n_received = first + batch.n_shots
 
     def _acknowledge(self, run: RemoteRun) -> None:
-        """Tell the machine that it may forget the run; without need where all shots are here."""
-        try:
+        """Tell the machine that it may forget the run, and ask how it ended where shots miss."""
+        if run.receiver.n_delivered < run.n_shots:
             run.pull(0)
-        except ABSENT:
-            if run.receiver.n_delivered < run.n_shots:
-                raise
+        else:
+            self.link.tell(SHOT_PULL, pull_arguments(run.receiver.credit(), 0), _STOP_S)
 
     def _check_end(self, run: RemoteRun) -> None:
         """Say why a run ended before its last shot, unless shots got lost on the way."""
