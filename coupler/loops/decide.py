@@ -359,6 +359,7 @@ def check_decidable(estimator: Estimator, policy: Policy) -> tuple[PlannedPolicy
         raise UndecidableError("estimator", "a value of a shot has no tables")
     if len({one.n_bits for one in estimator.functions}) != 1:
         raise UndecidableError("estimator", "its settings have different numbers of bits")
-    if not isinstance(policy, PlannedPolicy) or type(policy).judge is not PlannedPolicy.judge:
+    judges = getattr(type(policy), "judge", None)
+    if not isinstance(policy, PlannedPolicy) or judges is not PlannedPolicy.judge:
         raise UndecidableError("policy", "it has no rule; a PlannedPolicy has")
     return policy, estimator

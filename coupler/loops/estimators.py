@@ -16,6 +16,7 @@ errors of the machine or of the confusion matrices. `tail.TailEstimator` is the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf, nan, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -53,7 +54,7 @@ from cudaq_target.kernels.pauli_groups import PauliGroup, group_pauli_terms
 from cudaq_target.kernels.statistics import occupation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -278,14 +279,12 @@ class EnergyEstimator(MeanEstimator):
         Raises:
             KernelInputError: As for `group_pauli_terms`, `pauli_values` and `MeanEstimator`.
         """
-        if isinstance(terms, PauliGroup) or not len(terms):
-            raise KernelInputError("terms", "are none", "give a mapping or a sequence of groups")
         groups: Sequence[PauliGroup]
-        if hasattr(terms, "keys"):
-            weight, groups = group_pauli_terms(terms)  # type: ignore[arg-type]
+        if isinstance(terms, Mapping):
+            weight, groups = group_pauli_terms(terms)
             constant += weight
         else:
-            groups = tuple(terms)  # type: ignore[arg-type]
+            groups = tuple(terms)
         self.bases = tuple(group.basis for group in groups)
         functions = [
             pauli_values(len(group.basis), group.masks, group.weights, confusion=confusion)
@@ -460,7 +459,8 @@ class _Decoded:
     def values(self, rows: Words) -> Reals:
         corrections = self._decoder.decode(parities(rows, self.n_bits, self._detectors))
         left: Words = parities(rows, self.n_bits, self._observables) ^ corrections
-        wrong: Reals = left.any(axis=1).astype(np.float64)
+        wrong = np.zeros(len(left))
+        wrong[left.any(axis=1)] = 1.0
         return wrong
 
 
