@@ -104,6 +104,79 @@ def _report_memory(result: MemoryResult, *, is_json: bool) -> None:
         raise typer.Exit(1)
 
 
+@loop.command()
+def mis(
+    graph: Annotated[
+        str, typer.Argument(help="ring, ladder, square, kings, or a JSON file of x and y pairs.")
+    ] = "square",
+    radius: Annotated[
+        float, typer.Option(help="For a file: vertices at most so far apart have an edge.")
+    ] = 1.0,
+    machine: Annotated[
+        str, typer.Option(help="Endpoint of a controller, or a machine to start one for.")
+    ] = "local",
+    device: Annotated[str, typer.Option(help="Whose limits the pulses keep.")] = "AnalogDevice",
+    shape: Annotated[str, typer.Option(help="sweep or layers.")] = "sweep",
+    duration_ns: Annotated[int, typer.Option(min=100, help="Of the pulses (ns).")] = 2000,
+    part: Annotated[
+        float, typer.Option(help="Mean cost of this part of the shots, the best; 1 for all.")
+    ] = 0.9,
+    optimiser: Annotated[str, typer.Option(help="cobyla or spsa.")] = "cobyla",
+    points: Annotated[int, typer.Option(min=1, help="Of the search at most.")] = 30,
+    size: Annotated[
+        int | None, typer.Option(help="End the search with the first set of this size.")
+    ] = None,
+    cadence_hz: Annotated[
+        float | None, typer.Option(help="Shots per second of a controller that is started.")
+    ] = None,
+    noise: Annotated[str | None, typer.Option(help="Of a controller that is started.")] = None,
+    seed: Seed = 1,
+    events: Events = None,
+    record: Record = None,
+    json: Json = False,
+) -> None:
+    """Look for a largest independent set: pulses shaped by what the streamed shots say."""
+    from cudaq_target.loops.graphs import NAMED, named_graph, unit_disk_graph  # noqa: PLC0415
+    from cudaq_target.loops.mis import MisSettings, find_mis  # noqa: PLC0415
+
+    asked = (
+        named_graph(graph)
+        if graph in NAMED or not graph.endswith(".json")
+        else unit_disk_graph(_positions(Path(graph)), radius, Path(graph).stem)
+    )
+    settings = MisSettings(
+        shape=shape,  # type: ignore[arg-type] - checked there
+        duration_ns=duration_ns,
+        part=part,
+        optimiser=optimiser,
+        n_points=points,
+        wanted_size=size,
+        seed=seed,
+    )
+    is_endpoint = "://" in machine
+    result = find_mis(
+        asked,
+        settings,
+        endpoint=machine if is_endpoint else None,
+        machine="local" if is_endpoint else machine,
+        device=device,
+        noise=noise,
+        cadence_hz=cadence_hz,
+        events=events,
+        record=record,
+    )
+    typer.echo(json_format.dumps(result.as_data()) if json else result.text())
+
+
+def _positions(path: Path) -> list[list[float]]:
+    try:
+        content = json_format.loads(path.read_text(encoding="utf-8"))
+        return [[float(x), float(y)] for x, y in content]
+    except (OSError, ValueError, TypeError) as error:
+        reason = f"no list of x and y pairs ({error})"
+        raise OptionError(f"graph {str(path)!r}", reason, "Write [[0, 0], [1, 0], …]") from error
+
+
 def _cores(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -111,3 +184,70 @@ def _cores(text: str | None) -> tuple[int, int] | None:
     if len(words) != 2 or not all(word.strip().isdigit() for word in words):
         raise OptionError(f"--cores {text}", "no two numbers", "Give two cores, for example 0,1")
     return int(words[0]), int(words[1])
+
+
+@loop.command()
+def vqe(
+    system: Annotated[str, typer.Option(help="h2 or chain.")] = "h2",
+    qubits: Annotated[int, typer.Option(help="2 or 4 for h2; 4 for the chain.")] = 4,
+    machine: Annotated[
+        str, typer.Option(help="Endpoint of a controller, or a machine to start one for.")
+    ] = "local",
+    device: Annotated[str | None, typer.Option(help="Of a controller that is started.")] = None,
+    noise: Annotated[str | None, typer.Option(help="Of a controller that is started.")] = None,
+    cadence_hz: Annotated[
+        float | None, typer.Option(help="Shots per second of a controller that is started.")
+    ] = None,
+    optimiser: Annotated[
+        str, typer.Option(help="gradient, rotosolve, spsa or cobyla.")
+    ] = "gradient",
+    steps: Annotated[int | None, typer.Option(min=1, help="Of the search.")] = None,
+    accuracy: Annotated[
+        float | None, typer.Option(help="Of the state's energy, for the search.")
+    ] = None,
+    error: Annotated[
+        float | None, typer.Option(help="Standard error of the energy at the end.")
+    ] = None,
+    fixed_shots: Annotated[
+        int | None, typer.Option(min=1, help="Of each basis at each point: no early stop.")
+    ] = None,
+    seed: Seed = 1,
+    events: Events = None,
+    record: Record = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Repeat a run from its record, with the same options.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Find a ground-state energy: gate kernels, shots that stop once they say enough."""
+    from cudaq_target.kernel_file import import_host  # noqa: PLC0415
+
+    import_host()
+    from cudaq_target.loops import vqe as library  # noqa: PLC0415
+    from cudaq_target.loops.systems import system as named  # noqa: PLC0415
+
+    problem = named(system, qubits)
+    settings = library.Settings(
+        optimiser=optimiser,
+        n_steps=steps,
+        accuracy=accuracy,
+        final_error=error,
+        fixed_shots=fixed_shots,
+        seed=seed,
+    )
+    if replay is not None:
+        result = library.replay_vqe(replay, problem, settings)
+    else:
+        is_endpoint = "://" in machine
+        result = library.vqe(
+            problem,
+            settings,
+            endpoint=machine if is_endpoint else None,
+            machine="local" if is_endpoint else machine,
+            device=device,
+            noise=noise,
+            cadence_hz=cadence_hz,
+            events=events,
+            record=record,
+        )
+    typer.echo(json_format.dumps(result.as_data()) if json else result.text())

@@ -31,6 +31,20 @@ _USUAL_RABI: Final = 3.0 * math.pi  # rad/µs, 1.5 MHz
 _LEAST_RABI: Final = 0.2 * math.pi  # below, sweeps are longer than the atoms live
 
 
+_SQUARE: Final = tuple((float(x), float(y)) for x in range(3) for y in range(3))
+_RING: Final = tuple(
+    (0.8507 * math.cos(0.4 * math.pi * k), 0.8507 * math.sin(0.4 * math.pi * k)) for k in range(5)
+)
+NAMED: Final = {
+    "ring": (_RING, 1.01),
+    "ladder": (tuple((float(x), float(y)) for x in range(3) for y in range(2)), 1.01),
+    "square": (_SQUARE[1:], 1.01),
+    "kings": (_SQUARE, 1.5),
+}
+"""Examples: a ring of 5, a ladder of 3 rungs, a square of 9 without a corner, a king's graph of 9;
+positions and radius."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnitDiskGraph:
     """Points in the plane with an edge between all that are near.
@@ -118,6 +132,21 @@ def unit_disk_graph(
         )
     places = tuple((float(x), float(y)) for x, y in points)
     return UnitDiskGraph(places, tuple(edges), longest, shortest, name)
+
+
+def named_graph(name: str) -> UnitDiskGraph:
+    """Make one of the examples.
+
+    Raises:
+        OptionError: There is none of this name.
+
+    >>> named_graph("ladder").n_vertices
+    6
+    """
+    if name not in NAMED:
+        raise OptionError(f"graph {name!r}", "unknown", f"Known: {', '.join(NAMED)}")
+    positions, radius = NAMED[name]
+    return unit_disk_graph(positions, radius, name)
 
 
 def independence_number(graph: UnitDiskGraph) -> int | None:

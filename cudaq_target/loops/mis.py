@@ -63,7 +63,8 @@ class MisSettings:
             2 · `n_layers` + 1 points, pulses of alternating strength as in QAOA.
         n_layers: Of "layers".
         duration_ns: Of the pulses (ns).
-        part: Of the shots that count, the best ones; 1 for the plain mean.
+        part: Of the shots that count, the best ones; 1 for the plain mean. The search cannot tell
+            points apart once largest sets are a larger part of their shots.
         optimiser: One of `OPTIMISERS`.
         n_points: Points of the search at most.
         first_error: Standard error of the first points; coarse.
@@ -80,7 +81,7 @@ class MisSettings:
     shape: Literal["sweep", "layers"] = "sweep"
     n_layers: int = 2
     duration_ns: int = 2000
-    part: float = 0.5
+    part: float = 0.9
     optimiser: str = "cobyla"
     n_points: int = 30
     first_error: float = 0.15

@@ -69,6 +69,20 @@ def test_analog_mis(capsys) -> None:
     assert "ladder of 3 rungs: optimum 3" in capsys.readouterr().out
 
 
+def test_mis_loop(capsys) -> None:
+    results = main_of("mis_loop")(15)
+    assert [len(one.best) for one in results.values()] == [2, 3, 4]
+    assert all(one.loop.n_saved > 0 for one in results.values())
+    assert "ladder: independent set of 3 vertices" in capsys.readouterr().out
+
+
+def test_qec_memory(capsys) -> None:
+    results = main_of("qec_memory")(100)
+    assert [one.n_shots for one in results] == [100, 100]
+    assert not any(one.n_disagreements for one in results)
+    assert "surface code of distance 3, 3 rounds, p = 0.003" in capsys.readouterr().out
+
+
 def test_every_example_is_tested() -> None:
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in FOLDER.glob("*.py")} <= tested
