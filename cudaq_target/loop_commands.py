@@ -145,7 +145,7 @@ def mis(
         else unit_disk_graph(_positions(Path(graph)), radius, Path(graph).stem)
     )
     settings = MisSettings(
-        shape=shape,  # type: ignore[arg-type] - checked there
+        shape=shape,
         duration_ns=duration_ns,
         part=part,
         optimiser=optimiser,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class MisSettings:
         seed: Makes the result reproducible on an emulator.
     """
 
-    shape: Literal["sweep", "layers"] = "sweep"
+    shape: str = "sweep"
     n_layers: int = 2
     duration_ns: int = 2000
     part: float = 0.9
