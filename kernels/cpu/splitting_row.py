@@ -22,12 +22,17 @@ if TYPE_CHECKING:
     Reals = NDArray[np.float64]
 
 loop = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(contract=True))
+_inner = cast(
+    "Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(contract=True, inline=True)
+)
 
 _SLOTS = 16
 """Waits whose phases are kept; a scheme has about five per length of its steps."""
 
+_APART = 24
 
-@loop
+
+@_inner
 def products(factors: Array, scale: complex, out_real: Array, out_imag: Array) -> None:
     """Write scale times the product of the factors of the set bits of every index."""
     out_real[0], out_imag[0] = scale.real, scale.imag
@@ -42,7 +47,7 @@ def products(factors: Array, scale: complex, out_real: Array, out_imag: Array) -
         size *= 2
 
 
-@loop
+@_inner
 def multiply(
     x: Array, y: Array, a: Array, b: Array, c: Array, d: Array, out_x: Array, out_y: Array
 ) -> None:
@@ -54,7 +59,7 @@ def multiply(
         out_y[k] = u * d[k] + v * c[k]
 
 
-@loop
+@_inner
 def turn_lowest(x: Array, y: Array, t: Any, out_x: Array, out_y: Array) -> None:  # noqa: ANN401
     """Apply 1 - i t X to the lowest bit, which becomes the highest one."""
     half = x.size // 2
@@ -67,7 +72,7 @@ def turn_lowest(x: Array, y: Array, t: Any, out_x: Array, out_y: Array) -> None:
         y1[k] = d - t * a
 
 
-@loop
+@_inner
 def turn_all(x: Array, y: Array, tangents: Array, work: Array, out_x: Array, out_y: Array) -> None:
     """Turn every atom of a row, which is overwritten; `work` has shape (2, width)."""
     n_atoms = tangents.size
@@ -98,7 +103,7 @@ def interaction_phases(interactions: Array, wait: float, out_real: Array, out_im
             v[k] = a * y[k] + b * x[k]
 
 
-@loop
+@_inner
 def _factors(
     shifts: Array, angles: Array, loss: float, factors: Array, tangents: Array
 ) -> tuple[float, bool]:
@@ -130,10 +135,11 @@ def _run(
 ) -> None:
     n_atoms, size = interactions.shape[0], real.size
     kept = np.full(_SLOTS, np.nan)
-    phases = np.empty((_SLOTS, 2, size))
+    phases = np.empty((_SLOTS, 2, size + _APART))
     oldest = 0
-    exact = np.empty((2, size))
-    work = np.empty((4, size), dtype=real.dtype)
+    # Rows a multiple of 4 KiB apart would wait for one another's stores.
+    exact = np.empty((2, size + _APART))
+    work = np.empty((4, size + _APART), dtype=real.dtype)
     factors = np.empty(n_atoms, dtype=np.complex128)
     tangents = np.empty(n_atoms, dtype=real.dtype)
     for k in range(waits.size):
@@ -143,12 +149,14 @@ def _run(
         if slot == _SLOTS:
             slot, oldest = oldest, (oldest + 1) % _SLOTS
             kept[slot] = waits[k]
-            interaction_phases(interactions, waits[k], phases[slot, 0], phases[slot, 1])
+            held = phases[slot]
+            interaction_phases(interactions, waits[k], held[0, :size], held[1, :size])
         loss = np.exp(-0.5 * decay_per_us * waits[k])
         cosines, turns = _factors(shifts[k], angles[k], loss, factors, tangents)
         products(factors, complex(cosines, 0.0), exact[0], exact[1])
-        a, b = (work[0], work[1]) if turns else (real, imag)
-        multiply(real, imag, phases[slot, 0], phases[slot, 1], exact[0], exact[1], a, b)
+        a, b = (work[0, :size], work[1, :size]) if turns else (real, imag)
+        held = phases[slot]
+        multiply(real, imag, held[0, :size], held[1, :size], exact[0, :size], exact[1, :size], a, b)
         if turns:
             turn_all(a, b, tangents, work[2:], real, imag)
 

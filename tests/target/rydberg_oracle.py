@@ -24,9 +24,13 @@ def hamiltonian(problem: RydbergProblem, time_ns: float) -> NDArray[np.complex12
     n_atoms = problem.n_atoms
     bits = bits_of(n_atoms)
     detuning = np.zeros(n_atoms) + problem.detuning.at([time_ns])[0]
+    if problem.detuning_offsets is not None:
+        detuning = detuning + problem.detuning_offsets
     for curve, weights in problem.local:
         detuning = detuning + curve.at([time_ns])[0] * weights
     amplitude = np.zeros(n_atoms) + problem.amplitude.at([time_ns])[0]
+    if problem.amplitude_factors is not None:
+        amplitude = amplitude * problem.amplitude_factors
     phase = np.zeros(n_atoms) + problem.phase.at([time_ns])[0]
     matrix = np.zeros((1 << n_atoms, 1 << n_atoms), dtype=np.complex128)
     for row, bit in enumerate(bits):

@@ -68,13 +68,10 @@ def test_kinks_are_where_slopes_or_values_change():
     assert Curve.constant(3.0).kinks_ns == ()
 
 
-def test_multiples_and_offsets():
+def test_multiples():
     curve = Curve.linear([0.0, 10.0], [1.0, 3.0])
     np.testing.assert_allclose(curve.times(2.0).at([5.0]), [4.0])
     np.testing.assert_allclose(curve.times([1.0, 0.5]).at([5.0]), [[2.0, 1.0]])
-    np.testing.assert_allclose(curve.plus(1.0).at([5.0]), [3.0])
-    np.testing.assert_allclose(curve.plus([0.0, -2.0]).at([5.0]), [[2.0, 0.0]])
-    np.testing.assert_allclose(curve.times([1.0, 0.5]).plus(1.0).at([5.0]), [[3.0, 2.0]])
     assert np.isclose(curve.times(-2.0).largest(), 6.0)
 
 
@@ -192,7 +189,7 @@ def test_no_area_of_a_sample_is_missed(values, n_atoms):
     assert (np.abs(read - samples) <= 2.01e-3 * np.abs(samples).max(axis=0) + 1e-9).all()
 
 
-@given(st.lists(st.floats(-9.0, 9.0), min_size=3, max_size=30))
+@given(st.lists(st.integers(-9000, 9000).map(lambda k: 1e-3 * k), min_size=3, max_size=30))
 @settings(max_examples=50, deadline=None)
 def test_cubics_through_even_points_are_those_of_scipy(values):
     points = np.stack([values, values[::-1]], axis=1)

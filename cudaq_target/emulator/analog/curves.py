@@ -117,16 +117,6 @@ class Curve:
             own = own[:, :, None]
         return Curve(self.edges_ns, own * by, self.kinks_ns)
 
-    def plus(self, offsets: ArrayLike) -> Curve:
-        """Add a number, or one per atom; shape () or (n_atoms,)."""
-        by = np.asarray(offsets, dtype=np.float64)
-        own = self.coefficients
-        if by.ndim and own.ndim == 2:
-            own = np.repeat(own[:, :, None], len(by), axis=2)
-        shifted = own.copy()
-        shifted[:, 0] += by
-        return Curve(self.edges_ns, shifted, self.kinks_ns)
-
     def largest(self) -> float:
         """Largest absolute value at the ends and middles of the pieces."""
         widths = np.minimum(np.diff(self.edges_ns), 1e9)

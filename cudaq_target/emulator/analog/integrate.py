@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
 
-from cudaq_target.emulator.analog.stages import BM4, SCHEMES, Pace, Scheme, stages
+from cudaq_target.emulator.analog.stages import BM4, SCHEMES, Known, Pace, Scheme, stages
 from cudaq_target.emulator.memory import (
     require_bytes,
     require_device_bytes,
@@ -39,14 +39,16 @@ FASTEST_STEP_RAD = 1.0
 
 DEFAULT_TOLERANCE = 1e-6
 
-_TOLERANCE_OF_LONGEST_STEP = 1e-5
+_ERROR_OF_LONGEST_STEP = 5e-7
+"""Per atom, on square patches of 6 µm."""
+
 _FIRST_RATIO, _FIRST_RATIO_OF_LONG_STEPS = 2.0, 1.5
 """How much longer the steps of the first pass are. Where the steps are long, twice as long ones no
 longer follow the order, and the difference would overestimate the error by a factor of ten; the
 estimate then counts on one order less."""
 
 _SAFETY = 0.7
-_MOST_PASSES = 6
+_MOST_PASSES = 8
 _SMALLEST_STEP_NS = 1e-3
 _JOINED_ATOMS = 14
 """Up to here a program is one call of the kernel; tables of its many waits stay small."""
@@ -188,9 +190,9 @@ class _Run(Generic[Measured]):
 
 def _verified(run: _Run[Measured], tolerance: float) -> RydbergResult[Measured]:
     order = run.scheme.order
-    share = tolerance / _TOLERANCE_OF_LONGEST_STEP
+    share = tolerance / (_ERROR_OF_LONGEST_STEP * run.problem.n_atoms)
     # Errors of longer steps grow faster than their order says.
-    scale = share ** (1.0 / (order if share <= 1.0 else order + 3))
+    scale = share ** (1.0 / (order if share <= 1.0 else order + 4))
     finer, seen_order = _FIRST_RATIO, order
     if share > 1.0:
         finer, seen_order = _FIRST_RATIO_OF_LONG_STEPS, order - 1
@@ -248,6 +250,7 @@ class Evolution:
         threads: Most threads to use; None takes all CPUs the process may use.
         backend: Where to compute.
         start_ns: Where in the program the state stands (ns).
+        known: Drives of problems with the same curves, to be shared; see `stages`.
     """
 
     def __init__(
@@ -260,12 +263,14 @@ class Evolution:
         threads: int | None = None,
         backend: Backend = "auto",
         start_ns: float = 0.0,
+        known: Known | None = None,
     ) -> None:
         self._problem = problem
         self._scheme = scheme
         self._dtype = dtype
         self._threads = usable_threads() if threads is None else threads
         self._backend = backend
+        self._known = known
         self._kinks = problem.kinks_ns
         self._frame = np.zeros((1, problem.n_atoms))
         self.now_ns = start_ns
@@ -335,7 +340,7 @@ class Evolution:
 
     def _advance_smoothly(self, edges_ns: Sequence[float], n_steps: Sequence[int]) -> None:
         waits, shifts, angles, self._frame = stages(
-            self._problem, self._scheme, edges_ns, n_steps, self._frame
+            self._problem, self._scheme, edges_ns, n_steps, self._frame, self._known
         )
         splitting.advance(
             self._real,

@@ -111,6 +111,11 @@ class AnalogNoise:
         random_times = common.relaxation_per_us or self.kick_rates_per_us().any()
         return bool(self.disturbs or common.state_prep_error or random_times)
 
+    @property
+    def keeps_curves(self) -> bool:
+        """Whether all runs have the same curves, up to factors and offsets."""
+        return not (self.dmm_sigma or self.common.hf_omegas_rad_per_us)
+
     def kick_rates_per_us(self) -> Reals:
         """Rates of X, Y and Z on every atom (1/µs), shape (3,)."""
         each = 0.25 * self.depolarizing_per_us
@@ -197,26 +202,27 @@ def disturb(
     interactions = problem.interactions_rad_per_us
     if any(common.position_um):
         interactions = couplings_of(positions, placement.c6_rad_per_us_um6)
-    amplitude = _of_atoms(problem.amplitude, present)
+    factors = None
     if noise.laser_waist_um is not None:
-        fractions = _beam(positions, placement.axis, noise.laser_waist_um)
-        amplitude = amplitude.times(drawn.amplitude * fractions[present])
+        factors = drawn.amplitude * _beam(positions, placement.axis, noise.laser_waist_um)[present]
     elif common.amp_sigma:
-        amplitude = amplitude.times(drawn.amplitude)
-    shift = drawn.detuning_rad_per_us[present]
-    detuning = _of_atoms(problem.detuning, present)
-    local = [(curve.times(drawn.local), weights[present]) for curve, weights in problem.local]
+        factors = np.array(drawn.amplitude)
+    offsets = drawn.detuning_rad_per_us[present]
+    factor = drawn.local
+    local = [(curve.times(factor), weights[present]) for curve, weights in problem.local]
     if common.hf_omegas_rad_per_us:
         wave = _fast_noise(common, drawn.hf_phases_rad, problem.duration_ns)
         local.append((wave, np.ones(len(present))))
     return dataclasses.replace(
         problem,
         interactions_rad_per_us=interactions[np.ix_(present, present)],
-        amplitude=amplitude,
-        detuning=detuning.plus(shift) if shift.any() else detuning,
+        amplitude=_of_atoms(problem.amplitude, present),
+        detuning=_of_atoms(problem.detuning, present),
         phase=_of_atoms(problem.phase, present),
         local=tuple(local),
         decay_per_us=common.relaxation_per_us,
+        amplitude_factors=factors,
+        detuning_offsets=offsets if offsets.any() else None,
     )
 
 

@@ -38,6 +38,8 @@ class RydbergProblem:
         local: Further detunings (curve in rad/µs, weight of each atom, shape (n_atoms,)), added
             to δ: a detuning map.
         decay_per_us: Rate Γ at which r loses its norm (1/µs), for evolution without a jump.
+        amplitude_factors: What noise makes of Ω: factors on it, shape () or (n_atoms,), or None.
+        detuning_offsets: What it adds to δ (rad/µs), shape (n_atoms,), or None.
     """
 
     interactions_rad_per_us: Reals
@@ -47,6 +49,8 @@ class RydbergProblem:
     phase: Curve = field(default_factory=lambda: Curve.constant(0.0))
     local: tuple[tuple[Curve, Reals], ...] = ()
     decay_per_us: float = 0.0
+    amplitude_factors: Reals | None = None
+    detuning_offsets: Reals | None = None
 
     def __post_init__(self) -> None:
         shape = self.interactions_rad_per_us.shape
@@ -174,6 +178,11 @@ class RydbergProblem:
         return len(self.interactions_rad_per_us)
 
     @property
+    def curves_are_shared(self) -> bool:
+        """Whether no atom has a curve of its own."""
+        return not self.local and all(curve.n_atoms is None for _, curve in self._curves())
+
+    @property
     def kinks_ns(self) -> list[float]:
         """Moments inside the program at which a curve is not smooth (ns), ascending."""
         found = {kink for _, curve in self._curves() for kink in curve.kinks_ns}
@@ -186,20 +195,38 @@ class RydbergProblem:
             times_ns: Ends of the integrals (ns), shape (n,).
 
         Returns:
-            ∫δ_i dt (rad), shape (n, 1) where all atoms agree, else (n, n_atoms).
+            ∫δ_i dt (rad) without offsets, shape (n, 1) where all atoms agree, else (n, n_atoms).
         """
         total = _per_atom(self.detuning.antiderivative(times_ns))
         for curve, weights in self.local:
             total = total + _per_atom(curve.antiderivative(times_ns)) * weights
         return total
 
+    def disturbed(self, shifts: Reals, angles: Reals, waits: Reals) -> tuple[Reals, Reals]:
+        """Apply what noise makes of the drive, which curves do not hold.
+
+        Args:
+            shifts: Integrals of the detunings over some waits (rad), shape (n, n_atoms).
+            angles: Integrals of the amplitudes over some turns (rad), same shape.
+            waits: The waits (µs), shape (n,).
+
+        Returns:
+            Both, disturbed.
+        """
+        if self.detuning_offsets is not None:
+            shifts = shifts + np.multiply.outer(waits, self.detuning_offsets)
+        if self.amplitude_factors is not None:
+            angles = angles * self.amplitude_factors
+        return shifts, angles
+
     def drive(self, times_ns: Reals) -> tuple[Reals, Reals]:
-        """Return Ω (rad/µs) and φ (rad), shapes (n, 1) or (n, n_atoms)."""
+        """Return Ω (rad/µs, without factors) and φ (rad), shapes (n, 1) or (n, n_atoms)."""
         return _per_atom(self.amplitude.at(times_ns)), _per_atom(self.phase.at(times_ns))
 
     def fastest_rad_per_us(self) -> float:
         """Largest pair interaction or amplitude (rad/µs), which limits the step."""
-        return max(float(self.interactions_rad_per_us.max()), self.amplitude.largest())
+        factor = 1.0 if self.amplitude_factors is None else float(self.amplitude_factors.max())
+        return max(float(self.interactions_rad_per_us.max()), factor * self.amplitude.largest())
 
 
 def _per_atom(values: Reals) -> Reals:

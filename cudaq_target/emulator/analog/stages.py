@@ -87,26 +87,42 @@ class Pace:
         return Pace(self.step_ns, (*self.finer, factor))
 
 
-def stages(
-    problem: RydbergProblem,
-    scheme: Scheme,
-    edges_ns: Sequence[float],
-    n_steps: Sequence[int],
-    frame: Reals,
-) -> tuple[Reals, Reals, Reals, Reals]:
-    """Write steps over smooth curves as waits and turns.
+@dataclass(frozen=True, slots=True, eq=False)
+class Drive:
+    """The curves of a program over the stages of some steps.
+
+    Attributes:
+        waits: Waits (µs), shape (n_stages,).
+        shifts: Integrals of the detunings over them (rad), shape (n_stages, n_atoms).
+        angles: Ω dt/2 of the turns after them (rad), same shape; the last stage has none.
+        phases: Phase of the drive in every turn (rad), shape (n_stages - 1, n_atoms).
+    """
+
+    waits: Reals
+    shifts: Reals
+    angles: Reals
+    phases: Reals
+
+
+Known = dict[tuple[tuple[float, ...], tuple[int, ...], int], Drive]
+"""What is kept of drives, by edges, steps and number of atoms, where runs have the same curves."""
+
+_MOST_KNOWN = 64
+
+
+def drive_of(
+    problem: RydbergProblem, scheme: Scheme, edges_ns: Sequence[float], n_steps: Sequence[int]
+) -> Drive:
+    """Evaluate the curves of a program, noise on them apart.
 
     Args:
         problem: The atoms and their drive.
         scheme: The splitting.
         edges_ns: Begin and end of adjoining stretches (ns); kinks lie at edges alone.
         n_steps: Number of equal steps in every stretch, one fewer than edges.
-        frame: Phase of every atom's frame at the beginning (rad), shape (1, n_atoms).
 
     Returns:
-        Waits (µs), shape (n_stages,); phases that r gathers in them by detuning and frame (rad),
-        shape (n_stages, n_atoms); angles Ω dt/2 of the turns after them (rad), same shape; and the
-        frame at the end. The last stage has no turn.
+        What the stages of these steps need.
     """
     edges, counts = np.asarray(edges_ns), np.asarray(n_steps)
     steps = np.repeat(np.diff(edges) / counts, counts)
@@ -124,12 +140,46 @@ def stages(
     rabi, phase = problem.drive(turns_at)
     shifts = np.empty((len(waits), problem.n_atoms))
     shifts[:] = np.diff(problem.light_shift(moments), axis=0)
-    frames = np.concatenate([frame, np.broadcast_to(phase, (len(phase), problem.n_atoms))])
-    if (frames != frame).any():
-        shifts[:-1] -= np.diff(frames, axis=0)
     angles = np.zeros_like(shifts)
     angles[:-1] = rabi * (0.5e-3 * np.multiply.outer(steps, scheme.turns)).reshape(-1, 1)
-    return (*_small_turns(waits, shifts, angles), frames[-1:].copy())
+    return Drive(waits, shifts, angles, np.broadcast_to(phase, (len(phase), problem.n_atoms)))
+
+
+def stages(
+    problem: RydbergProblem,
+    scheme: Scheme,
+    edges_ns: Sequence[float],
+    n_steps: Sequence[int],
+    frame: Reals,
+    known: Known | None = None,
+) -> tuple[Reals, Reals, Reals, Reals]:
+    """Write steps over smooth curves as waits and turns.
+
+    Args:
+        problem: The atoms and their drive.
+        scheme: The splitting.
+        edges_ns: Begin and end of adjoining stretches (ns); kinks lie at edges alone.
+        n_steps: Number of equal steps in every stretch, one fewer than edges.
+        frame: Phase of every atom's frame at the beginning (rad), shape (1, n_atoms).
+        known: Drives of problems with the same curves, which grows; None keeps nothing.
+
+    Returns:
+        Waits (µs), shape (n_stages,); phases that r gathers in them by detuning and frame (rad),
+        shape (n_stages, n_atoms); angles Ω dt/2 of the turns after them (rad), same shape; and the
+        frame at the end. The last stage has no turn.
+    """
+    key = tuple(edges_ns), tuple(n_steps), problem.n_atoms
+    drive = None if known is None else known.get(key)
+    if drive is None:
+        drive = drive_of(problem, scheme, edges_ns, n_steps)
+        if known is not None and len(known) < _MOST_KNOWN:
+            known[key] = drive
+    shifts, angles = problem.disturbed(drive.shifts, drive.angles, drive.waits)
+    frames = np.concatenate([frame, drive.phases])
+    if (frames != frame).any():
+        shifts = shifts.copy()
+        shifts[:-1] -= np.diff(frames, axis=0)
+    return (*_small_turns(drive.waits, shifts, angles), frames[-1:].copy())
 
 
 def _small_turns(waits: Reals, shifts: Reals, angles: Reals) -> tuple[Reals, Reals, Reals]:

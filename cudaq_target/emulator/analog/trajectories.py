@@ -17,7 +17,7 @@ from cudaq_target.emulator.analog import noise as nz
 from cudaq_target.emulator.analog.integrate import Evolution, evolve_rydberg, norm_squared
 from cudaq_target.emulator.analog.observables import occupations
 from cudaq_target.emulator.analog.shots import flip_packed, sample_packed
-from cudaq_target.emulator.analog.stages import BM4, Pace
+from cudaq_target.emulator.analog.stages import BM4, Known, Pace
 from cudaq_target.kernels.backends import array_module
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TOLERANCE = 1e-4
 """Of one trajectory; far below what a finite number of them can show."""
+
+_SMALL_ATOMS = 10
+"""Up to here a state lies in the cache, and half of its bytes are no faster."""
 
 _JUMP_TIME_NS = 1e-3
 _STRETCH_NS = 200.0
@@ -71,16 +74,24 @@ class Way:
         pace: Their steps.
         threads: Most threads to use.
         backend: Where.
+        known: Drives that the runs share, or None where each has curves of its own.
     """
 
     pace: Pace
     threads: int | None
     backend: Backend
+    known: Known | None
 
     def begin(self, problem: RydbergProblem) -> Evolution:
         """Put all atoms in g."""
-        single = np.complex64
-        return Evolution(problem, BM4, dtype=single, threads=self.threads, backend=self.backend)
+        return Evolution(
+            problem,
+            BM4,
+            dtype=np.complex64 if problem.n_atoms > _SMALL_ATOMS else np.complex128,
+            threads=self.threads,
+            backend=self.backend,
+            known=self.known,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +146,7 @@ def sample_noisy(
         MemoryLimitError: The state would not fit into memory.
         OptionError: The tolerance cannot be met.
     """
-    way = _way(problem, tolerance, threads, backend)
+    way = _way(problem, noise, tolerance, threads, backend)
     n_runs = noise.common.n_trajectories(n_shots) if noise.differs_by_run else 1
     packed = np.zeros((n_shots, -(-problem.n_atoms // 64)), dtype=np.uint64)
     alike: dict[bytes, list[Run]] = {}
@@ -193,7 +204,7 @@ def average_noisy(
         MemoryLimitError: The state would not fit into memory.
         OptionError: The tolerance cannot be met.
     """
-    way = _way(problem, tolerance, threads, backend)
+    way = _way(problem, noise, tolerance, threads, backend)
     rows = []
     for run in _runs(problem, noise, n_runs, n_runs, rng):
         own = np.random.default_rng(run.seed)
@@ -229,11 +240,18 @@ def _ends(
             yield run.shots, _evolve(problem, run.kicks, run.threshold, own, way)
 
 
-def _way(problem: RydbergProblem, tolerance: float, threads: int | None, backend: Backend) -> Way:
+def _way(
+    problem: RydbergProblem,
+    noise: nz.AnalogNoise,
+    tolerance: float,
+    threads: int | None,
+    backend: Backend,
+) -> Way:
     checked: RydbergResult[State] = evolve_rydberg(
         problem, tolerance=tolerance, threads=threads, backend=backend
     )
-    return Way(Pace(checked.step_ns), threads, backend)
+    alike = noise.keeps_curves and problem.curves_are_shared
+    return Way(Pace(checked.step_ns), threads, backend, {} if alike else None)
 
 
 def _runs(
