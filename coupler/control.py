@@ -327,11 +327,13 @@ class ControlServer:
         return min(block, n_fit)
 
     def _forget_ended(self) -> None:
-        """Forget runs that have ended, those first whose clients have all there is."""
+        """Forget runs that have ended, those first whose clients were told everything."""
         ended = [run_id for run_id in self._runs if run_id not in self._active]
-        ended.sort(key=lambda run_id: not self._runs[run_id].sender.is_done)
-        for run_id in ended[: max(0, len(ended) + 1 - MAX_ENDED_RUNS)]:
-            if self._runs[run_id].pull is None:
+        if len(ended) < MAX_ENDED_RUNS:
+            return
+        ended.sort(key=lambda run_id: not self._runs[run_id].is_told)
+        for run_id in ended[: len(ended) + 1 - MAX_ENDED_RUNS]:
+            if run_id not in self._awaited:
                 del self._runs[run_id]
 
     def _find(self, call: Call) -> Run | None:

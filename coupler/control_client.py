@@ -225,7 +225,7 @@ class RemoteRun:
         while not self.receiver.is_complete:
             self.pull(wait_ns)
             yield from self.receiver.take()
-        self.pull(0)  # tells the machine that it may forget the run
+        self.pull(0)
         if self.ended is not None and self.ended.state is RunState.REFUSED:
             raise RemoteCallError(RUN, Status.BAD_REQUEST, self.ended.reason)
 
@@ -252,6 +252,8 @@ class RemoteRun:
     def pull(self, wait_ns: int) -> None:
         """Ask once for shots; `receiver.take` gives those that came.
 
+        A run that has told everything is not asked again.
+
         Args:
             wait_ns: How long the call waits for a shot at the other end (ns); shorter than the
                 time-out of the link.
@@ -260,6 +262,8 @@ class RemoteRun:
             StreamLostError: The machine has forgotten the run; see `batches`.
             RemoteCallError: The machine refuses the call.
         """
+        if self.receiver.is_complete and self.ended is not None:
+            return
         arguments = pull_arguments(self.receiver.credit(), wait_ns)
         status, result = self._call(SHOT_PULL, arguments)
         if status == Status.BAD_REQUEST and not self.receiver.is_complete:

@@ -175,6 +175,7 @@ class Run:
         reason: Why it failed or was refused.
         pull: Waits for shots.
         is_abandoned: Whether its client is gone, and what is measured is thrown away.
+        is_told: Whether its end was sent, behind all shots.
     """
 
     request: bytes
@@ -187,6 +188,7 @@ class Run:
     reason: str = ""
     pull: Pull | None = None
     is_abandoned: bool = False
+    is_told: bool = False
 
     @property
     def is_active(self) -> bool:
@@ -249,6 +251,7 @@ class Run:
             messages.append((function_id(kind_of(said)), payload))
             capacity -= PART_HEADER_BYTES + len(payload)
             if isinstance(said, End):
+                self.is_told = True
                 status = self.status().to_bytes(max(0, capacity - PART_HEADER_BYTES))
                 messages.append((_STATUS_ID, status))
                 break

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cudaq_target import coupler_commands, kernel_file, loop_commands, program_file
+from cudaq_target import (
+    controller_commands,
+    coupler_commands,
+    kernel_file,
+    loop_commands,
+    program_file,
+)
 from cudaq_target import doctor as diagnosis
 from cudaq_target.device import bundled_devices, rules
 from cudaq_target.errors import OptionError, UnsuitableDeviceError
@@ -229,23 +235,46 @@ def run_(
 
 @app.command()
 def demo(
-    shots: Annotated[int, typer.Option(min=1, help="Shots for each setting and step.")] = 4000,
     qubits: Annotated[int, typer.Option(help="2 (reduced) or 4 (one per spin orbital).")] = 4,
+    shots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of each basis at each point of the loop with fixed shots."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Makes the result reproducible.")] = 1,
+    endpoint: Annotated[
+        str | None, typer.Option(help="A controller that runs; else one is started, and ended.")
+    ] = None,
+    error: Annotated[
+        float | None, typer.Option(help="Standard error of the energy at the end (Ha).")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write.")] = Path(
         "h2-energy.png"
     ),
+    report: Annotated[Path, typer.Option(help="Report to write, HTML.")] = Path("h2-report.html"),
+    events: Annotated[
+        Path | None, typer.Option(help="Append events to this file, for `cudaq-target watch`.")
+    ] = None,
     progress: Annotated[
         bool | None,
         typer.Option("--progress/--no-progress", help="By default on a terminal only."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Find the ground-state energy of H2: kernel, pulses, shots, next parameters."""
+    """Find the ground state of H2: shots stream from a controller, the loop stops them early."""
     kernel_file.import_host()
     from cudaq_target import demo as h2  # noqa: PLC0415
 
-    result = h2.run(n_qubits=qubits, n_shots=shots, seed=seed, picture=output, progress=progress)
+    result = h2.run(
+        n_qubits=qubits,
+        n_shots=shots,
+        seed=seed,
+        picture=output,
+        report=report,
+        progress=progress,
+        endpoint=endpoint,
+        final_error_ha=error,
+        events=events,
+    )
     if json:
         _print_json(result.as_data())
     else:
@@ -319,6 +348,7 @@ def bench(
 
 app.command(name="decode-server")(coupler_commands.decode_server)
 app.command(name="playback")(coupler_commands.playback)
+app.command(name="serve")(controller_commands.serve)
 app.add_typer(loop_commands.loop, name="loop")
 
 

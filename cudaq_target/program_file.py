@@ -63,7 +63,9 @@ def read(
         return _from_ahs(text, source, given)
     _refuse(given, f"{source} is compiled already", "Leave it out, or give the kernel")
     if "operations" in content and "channels" in content:
-        return _from_pulser(text, source)
+        from cudaq_target.analog.program import from_abstract_repr  # noqa: PLC0415
+
+        return from_abstract_repr(text, Path(source).stem)
     if content.get("format") == _ANALOG_FORMAT:
         from cudaq_target.analog.program import AnalogProgram  # noqa: PLC0415
 
@@ -154,22 +156,6 @@ def _from_ahs(text: str, source: str, given: dict[str, str | None]) -> AnalogPro
     _refuse({"route": given["route"]}, "it is for kernels", "Leave it out")
     session = Session(Pasqal(device=given["device"], layout=given["layout"]))
     return lowered(session, ahs.loads(text, Path(source).stem))
-
-
-def _from_pulser(text: str, source: str) -> AnalogProgram:
-    import pulser  # noqa: PLC0415
-
-    from cudaq_target.analog.program import read_sequence  # noqa: PLC0415
-
-    try:
-        sequence = pulser.Sequence.from_abstract_repr(text)
-    except Exception as error:  # whatever Pulser's schema and constructors raise
-        raise OptionError(
-            f"program {source!r}",
-            f"Pulser cannot read it ({type(error).__name__})",
-            "Give a file written from Sequence.to_abstract_repr()",
-        ) from error
-    return read_sequence(sequence, Path(source).stem)
 
 
 def _keys(text: str) -> dict[str, Any]:

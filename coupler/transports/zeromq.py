@@ -35,6 +35,7 @@ from cudaq_target.coupler.transports.zmq_ends import (
 from cudaq_target.coupler.transports.zmq_native import library_for
 from cudaq_target.coupler.transports.zmq_sockets import (
     FAILED_HANDSHAKE,
+    SocketFile,
     bind,
     demand_keys,
     set_client,
@@ -235,8 +236,10 @@ class ZmqPort:
         )
         self._end = _router_end(self._socket, self._library)
         self._alarm: Alarm | None = None
+        self._file: SocketFile | None = None
         try:
             self.endpoint = bind(self._socket, endpoint)
+            self._file = SocketFile.of(self.endpoint)
         except BaseException:
             self._give_back()
             raise
@@ -277,7 +280,11 @@ class ZmqPort:
         if self._waiting:
             self._send_waiting()
             timeout_s = min(timeout_s, _RETRY_S)
-        return self._end.receive_into(slot, timeout_s)
+        found = self._end.receive_into(slot, timeout_s)
+        if found is None or self._alarm is None or found[0] != self._alarm.name:
+            return found
+        self._alarm.heard()
+        return None
 
     def waker(self) -> Callable[[], None]:
         """See `Port.waker`."""
@@ -285,12 +292,8 @@ class ZmqPort:
         return self._alarm.ring
 
     def receive_or_wake(self, slot: memoryview, timeout_s: float) -> tuple[Hashable, int] | None:
-        """See `Port.receive_or_wake`: a wake comes like a frame, so both end one wait."""
-        found = self.receive_into(slot, timeout_s)
-        if found is None or self._alarm is None or found[0] != self._alarm.name:
-            return found
-        self._alarm.heard()
-        return None
+        """See `Port.receive_or_wake`: a wake comes like a frame, so that every wait ends."""
+        return self.receive_into(slot, timeout_s)
 
     def send(self, peer: Hashable, slot: memoryview, n_bytes: int) -> None:
         """Send one answer; see `Port.send`."""
@@ -342,6 +345,8 @@ class ZmqPort:
             self._alarm.close()
         self._socket.disable_monitor()
         self._monitor.close(0)
+        if self._file is not None:
+            self._file.remove()
         self._socket.close()
         if self._zap is not None:
             self._zap.close()

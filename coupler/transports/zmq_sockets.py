@@ -7,6 +7,7 @@ Every option that decides what happens under faults is set here and nowhere left
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM
 from socket import socket as plain_socket
@@ -33,6 +34,8 @@ FAILED_HANDSHAKE: Final = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
 _LONGEST_HANDSHAKE_BYTES: Final = 1024
+# Of a CURVE message: its name (8), a nonce (8), the authenticator (16), flags (1); RFC 26.
+_ENVELOPE_BYTES: Final = 33
 
 
 def _high_water_mark(options: TransportOptions) -> int:
@@ -62,12 +65,13 @@ def set_common(socket: zmq.Socket[bytes], options: TransportOptions) -> None:
 
 
 def _admit_handshake(socket: zmq.Socket[bytes], options: TransportOptions) -> None:
-    """Let the commands of a CURVE handshake pass where slots are shorter than they are.
+    """Let what CURVE adds pass: to each frame its envelope, and the commands of its handshake.
 
-    libzmq applies its limit of message lengths to them too. A frame that is longer than a slot is
+    libzmq applies its limit of message lengths to both. A frame that is longer than a slot is
     then cut on receipt, and refused because its length disagrees with its header.
     """
-    socket.setsockopt(zmq.MAXMSGSIZE, max(options.slot_bytes, _LONGEST_HANDSHAKE_BYTES))
+    sealed_bytes = options.slot_bytes + _ENVELOPE_BYTES
+    socket.setsockopt(zmq.MAXMSGSIZE, max(sealed_bytes, _LONGEST_HANDSHAKE_BYTES))
 
 
 def set_client(socket: zmq.Socket[bytes], options: TransportOptions) -> None:
@@ -122,6 +126,33 @@ def bind(socket: zmq.Socket[bytes], endpoint: Endpoint) -> Endpoint:
     return Endpoint(
         endpoint.scheme, endpoint.place, parse_endpoint(bound.decode().rstrip("\0")).port
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SocketFile:
+    """The file of a server at `ipc`, which ZeroMQ leaves behind.
+
+    Attributes:
+        path: Where it is.
+        number: The file's own, so that nobody removes that of the next server.
+    """
+
+    path: Path
+    number: int
+
+    @staticmethod
+    def of(endpoint: Endpoint) -> SocketFile | None:
+        """The file of a server that listens; None on other transports."""
+        if endpoint.scheme is not Scheme.IPC:
+            return None
+        path = Path(endpoint.place)
+        return SocketFile(path, path.stat().st_ino)
+
+    def remove(self) -> None:
+        """Remove it, where it is still there."""
+        with suppress(OSError):
+            if self.path.stat().st_ino == self.number:
+                self.path.unlink()
 
 
 def _remove_stale(endpoint: Endpoint) -> None:

@@ -202,6 +202,29 @@ def read_sequence(sequence: pulser.Sequence, name: str = "sequence") -> AnalogPr
     return AnalogProgram(from_sequence(sequence, name), given=sequence)
 
 
+def from_abstract_repr(text: str, name: str = "sequence") -> AnalogProgram:
+    """Read a sequence in Pulser's abstract representation.
+
+    Args:
+        text: JSON, as `pulser.Sequence.to_abstract_repr` writes it.
+        name: What to call the program.
+
+    Raises:
+        OptionError: Pulser cannot read it, or it is no analog program without parameters.
+    """
+    import pulser  # noqa: PLC0415
+
+    try:
+        sequence = pulser.Sequence.from_abstract_repr(text)
+    except Exception as error:  # whatever Pulser's schema and constructors raise
+        raise OptionError(
+            f"program {name!r}",
+            f"Pulser cannot read it ({type(error).__name__})",
+            "Give a text written by Sequence.to_abstract_repr()",
+        ) from error
+    return read_sequence(sequence, name)
+
+
 def _stats(timeline: AnalogTimeline) -> AnalogStats:
     from scipy.spatial import cKDTree  # noqa: PLC0415
 

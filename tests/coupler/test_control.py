@@ -155,7 +155,7 @@ def test_shots_arrive_as_they_are_measured():
     assert max(sizes) <= 10
     assert setup.machine.parameters.tolist() == [0.5, 1.5]
     assert run.status() == RunStatus(RunState.DONE, 100, 100, n_measured=100)
-    assert setup.server._runs[run.run_id].sender.is_done
+    assert setup.server._runs[run.run_id].is_told
 
 
 def test_long_texts_travel_in_parts():

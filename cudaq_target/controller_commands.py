@@ -1,0 +1,190 @@
+"""What the command `cudaq-target serve` does: a controller in the foreground."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import select
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from cudaq_target.errors import OptionError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from cudaq_target.coupler.security import ServerSecurity
+    from cudaq_target.coupler.server import Server
+
+_LOOK_S: Final = 0.2
+# Python code of the machine's thread holds up answers no longer than this.
+_SWITCH_S: Final = 0.0005
+
+
+def serve(
+    bind: Annotated[
+        str,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="shm://NAME, ipc://PATH, tcp://HOST:PORT or udp://HOST:PORT; port 0: a free one.",
+        ),
+    ],
+    machine: Annotated[
+        str, typer.Option(help="local, qutip, emu-sv, emu-mps, auto-emulator, or one elsewhere.")
+    ] = "local",
+    device: Annotated[
+        str | None, typer.Option(help="The only device whose programs run; by default any.")
+    ] = None,
+    noise: Annotated[str | None, typer.Option(help="JSON file of a Pulser noise model.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Makes runs without a seed reproducible, too.")
+    ] = None,
+    cadence_hz: Annotated[
+        float | None,
+        typer.Option(help="Shots per second of all runs together; by default as fast as it can."),
+    ] = None,
+    max_clients: Annotated[int, typer.Option(min=1, help="Clients with runs at most.")] = 16,
+    max_runs: Annotated[int, typer.Option(min=1, help="Runs under way and waiting.")] = 32,
+    lease_s: Annotated[
+        float, typer.Option(min=0.1, help="A client silent for so long loses its run (s).")
+    ] = 30.0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Most threads of the emulator.")
+    ] = None,
+    modulation: Annotated[
+        bool, typer.Option("--modulation", help="Analog programs with the device's bandwidth.")
+    ] = False,
+    slot_bytes: Annotated[
+        int, typer.Option(min=128, help="Longest frame, the same at both ends.")
+    ] = 4096,
+    slots: Annotated[int, typer.Option(min=1, help="Frames under way at most.")] = 64,
+    secret: Annotated[
+        Path | None, typer.Option(help="Our .key_secret file, where links leave this machine.")
+    ] = None,
+    allow: Annotated[
+        list[Path] | None, typer.Option(help="Public .key file of a client; once for each.")
+    ] = None,
+    parent: Annotated[
+        int | None, typer.Option(min=1, help="End when the process of this number has ended.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Serve a machine until SIGTERM or Ctrl-C; prints where it listens when it is ready."""
+    from cudaq_target import coupler  # noqa: PLC0415
+    from cudaq_target.controller import controller  # noqa: PLC0415
+    from cudaq_target.controller.machine import EmulatedMachine  # noqa: PLC0415 - loads emulators
+
+    stopped = threading.Event()
+    _stop_on_signals(stopped)
+    sys.setswitchinterval(_SWITCH_S)
+    security = _security(secret, allow or [])
+    made = controller(
+        machine,
+        device=device,
+        noise=noise,
+        seed=seed,
+        cadence_hz=cadence_hz,
+        threads=threads,
+        modulation=modulation,
+    )
+    if isinstance(made, EmulatedMachine):
+        made.warm_up()
+    server = coupler.serve(
+        made,
+        bind,
+        security=security,
+        options=coupler.TransportOptions(slot_bytes=slot_bytes, n_slots=slots),
+        control_options=coupler.ControlOptions(
+            max_clients=max_clients, max_runs=max_runs, lease_ns=int(1e9 * lease_s)
+        ),
+    )
+    _say_ready(server, machine, cadence_hz, is_json=json)
+    _wait(server, stopped, parent)
+    _close(server)
+
+
+def _security(secret: Path | None, allow: list[Path]) -> ServerSecurity | None:
+    from cudaq_target.coupler.security import server_security  # noqa: PLC0415
+
+    if (secret is None) != (not allow):
+        reason = "a server with keys needs its secret and the public keys of its clients"
+        raise OptionError("--secret and --allow", reason, "Give both, or neither")
+    return None if secret is None else server_security(secret, allow)
+
+
+def _say_ready(server: Server, machine: str, cadence_hz: float | None, *, is_json: bool) -> None:
+    """Print a line at once: a program waits for it at the other end of a pipe."""
+    endpoint = str(server.endpoint)
+    if is_json:
+        ready = {
+            "endpoint": endpoint,
+            "machine": machine,
+            "cadence_hz": cadence_hz,
+            "pid": os.getpid(),
+        }
+        line = json_format.dumps(ready)
+    else:
+        pace = "as fast as it can" if cadence_hz is None else f"{cadence_hz:g} shots/s"
+        line = f"ready at {endpoint}: {machine}, {pace}"
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _wait(server: Server, stopped: threading.Event, parent: int | None) -> None:
+    """Return when it is told to, when the server has ended, or the parent has."""
+    watch = select.poll()
+    handle = None
+    if parent is not None:
+        try:
+            handle = os.pidfd_open(parent)
+        except ProcessLookupError:
+            return
+        watch.register(handle, select.POLLIN)
+    try:
+        while server.is_running and not stopped.wait(_LOOK_S):
+            if watch.poll(0):
+                return
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _close(server: Server) -> None:
+    from cudaq_target.coupler.errors import HandlerStuckError  # noqa: PLC0415
+
+    try:
+        server.close()
+    except HandlerStuckError as error:
+        # Everything is given back; only the emulator goes on, and nobody wants its shots.
+        sys.stderr.write(f"cudaq-target: {error}\n{_summary(server)}\n")
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(0)
+    sys.stderr.write(f"{_summary(server)}\n")
+
+
+def _summary(server: Server) -> str:
+    count = server.counters()
+    ends = ("done", "stopped", "deadline", "failed", "refused")
+    ended = ", ".join(f"{count[name]} {name}" for name in ends if count[name])
+    ended = f" ({ended})" if ended else ""
+    busy = f", {count['busy']} requests had no place" if count["busy"] else ""
+    missed = count.get("missed_ticks", 0)
+    late = f", {missed} ticks of the shot clock were missed" if missed else ""
+    return (
+        f"cudaq-target: {count['programs']} programs, {count['runs']} runs{ended}, "
+        f"{count.get('measured_shots', 0)} shots measured{busy}{late}"
+    )
+
+
+def _stop_on_signals(stopped: threading.Event) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
