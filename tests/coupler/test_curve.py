@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import zmq
 
+from cudaq_target.coupler.frame import HEADER_BYTES
 from cudaq_target.coupler.link import connect
 from cudaq_target.coupler.link_errors import (
     InsecureEndpointError,
@@ -72,6 +73,20 @@ def test_a_friend_is_served_through_slots_shorter_than_the_handshake(keys):
         connect(server.endpoint, options=options, security=security_of(keys, "friend")) as link,
     ):
         assert link.call("rpc_increment", b"a", 5.0).result == b"b"
+
+
+@pytest.mark.parametrize("slot_bytes", [512, 4096])
+def test_frames_that_fill_a_slot_come_through_the_envelope(keys, slot_bytes):
+    options = replace(OPTIONS, slot_bytes=slot_bytes)
+    security = server_security(keys["server"][1], [keys["friend"][0]])
+    whole = bytes(slot_bytes - HEADER_BYTES)
+    with (
+        serve(table(), PLACE, options=options, security=security) as server,
+        connect(server.endpoint, options=options, security=security_of(keys, "friend")) as link,
+    ):
+        for _ in range(3):
+            answer = link.call("rpc_increment", whole, 5.0)
+            assert answer.result == b"\x01" * len(whole)
 
 
 def test_an_unknown_key_is_refused_and_counted(server, keys):
