@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cudaq_target.fakes.checks import Field, fields
-from cudaq_target.fakes.service import Refusal
+from cudaq_target.fakes.service import Refusal, iso
 
 if TYPE_CHECKING:
     from cudaq_target.fakes.orders import Order
@@ -186,10 +185,3 @@ def job_fields(content: object, where: str, sequence_builder: str | None) -> dic
     if job["sequence"] is not None and job["variables"]:
         raise Refusal(400, f"{where}: a job cannot have both sequence and variables")
     return job
-
-
-def iso(moment_s: float | None) -> str | None:
-    """Write a moment (s since 1970) in ISO 8601, UTC."""
-    if moment_s is None:
-        return None
-    return datetime.datetime.fromtimestamp(moment_s, datetime.UTC).isoformat()

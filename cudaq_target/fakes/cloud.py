@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cudaq_target.fakes import checks, devices
-from cudaq_target.fakes.desk import CORE, Desk, success
+from cudaq_target.fakes.desk import CORE, Desk
 from cudaq_target.fakes.orders import Orders
-from cudaq_target.fakes.service import FakeService, Refusal, Reply, Request, Route
+from cudaq_target.fakes.service import (
+    FakeService,
+    Refusal,
+    Reply,
+    Request,
+    Route,
+    jsend,
+    jsend_error,
+)
 from cudaq_target.fakes.tokens import Account, Tokens
 
 if TYPE_CHECKING:
@@ -18,20 +25,6 @@ if TYPE_CHECKING:
     from cudaq_target.fakes.orders import EngineName
 
 PROJECT_ID: Final = "00000000-0000-4000-8000-000000000001"
-_MESSAGES: Final = {
-    400: "Bad Request.",
-    401: "Unauthorized.",
-    403: "Forbidden.",
-    404: "Not Found.",
-    405: "Method Not Allowed.",
-    409: "Conflict.",
-    422: "Unprocessable Entity.",
-    429: "Too Many Requests.",
-    500: "Internal Server Error.",
-    502: "Bad Gateway.",
-    503: "Service Unavailable.",
-    504: "Gateway Timeout.",
-}
 
 
 class FakeCloud(FakeService):
@@ -195,14 +188,7 @@ class FakeCloud(FakeService):
         )
 
     def _error(self, refusal: Refusal) -> Reply:
-        status = refusal.status
-        content: dict[str, Any] = {
-            "status": "fail" if status < 500 else "error",
-            "code": str(status),
-            "message": _MESSAGES.get(status, "Error."),
-            "data": {"description": refusal.description},
-        }
-        return Reply(status, json.dumps(content).encode(), refusal.headers)
+        return jsend_error(refusal)
 
     def _prepare(self) -> None:
         self.orders.load()
@@ -219,12 +205,12 @@ class FakeCloud(FakeService):
     def _projects(self, request: Request) -> Reply:
         self.tokens.check(request.headers)
         checks.only(request.query, frozenset({"project_status"}))
-        return success([{"id": self.project_id, "name": "fake project", "status": "ACTIVE"}])
+        return jsend([{"id": self.project_id, "name": "fake project", "status": "ACTIVE"}])
 
     def _devices(self, request: Request) -> Reply:
         checks.only(request.query, frozenset({"device_type"}))
         wanted = request.query.get("device_type", list(self.availability))
-        return success(
+        return jsend(
             [
                 {
                     "device_type": name,
@@ -238,11 +224,11 @@ class FakeCloud(FakeService):
 
     def _specs(self, request: Request) -> Reply:
         self.tokens.check(request.headers)
-        return success({name: devices.specs(name) for name in self.availability})
+        return jsend({name: devices.specs(name) for name in self.availability})
 
     def _public_specs(self, request: Request) -> Reply:
         checks.only(request.query, frozenset())
-        return success(
+        return jsend(
             [{"device_type": name, "specs": devices.specs(name)} for name in self.availability]
         )
 
@@ -251,4 +237,4 @@ class FakeCloud(FakeService):
         name = request.captured["type"]
         if name not in self.availability:
             raise Refusal(404, f"Device {name} not found")
-        return success({"device_type": name, "specs": devices.specs(name)})
+        return jsend({"device_type": name, "specs": devices.specs(name)})

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from cudaq_target.fakes import checks, devices, listing
 from cudaq_target.fakes.batches import BATCH_FIELDS, CUDAQ_FIELDS, Batch, Job, job_fields
 from cudaq_target.fakes.orders import Order
-from cudaq_target.fakes.service import Refusal, Reply, Request, Route
+from cudaq_target.fakes.service import Refusal, Reply, Request, Route, jsend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cudaq_target.device import PulserDevice
     from cudaq_target.fakes.cloud import FakeCloud
 
 CORE: Final = "/core-fast/api"
@@ -100,9 +101,9 @@ class Desk:
             backend_configuration=content["backend_configuration"],
         )
         for text in texts:
-            _check_sequence(text, batch.device_type)
+            devices.check_sequence(text, _qpu(batch.device_type))
         self._submit(batch, jobs)
-        return success(batch.written())
+        return jsend(batch.written())
 
     def _add_jobs(self, request: Request) -> Reply:
         batch = self._batch(request)
@@ -114,12 +115,12 @@ class Desk:
         ]
         for job in jobs:
             if job["sequence"] is not None:
-                _check_sequence(job["sequence"], batch.device_type)
+                devices.check_sequence(job["sequence"], _qpu(batch.device_type))
         with self._cloud.orders.changed:
             if not batch.is_open:
                 raise Refusal(400, f"Batch {batch.id} is {batch.status} and takes no more jobs")
             self._submit(batch, jobs)
-            return success(batch.written())
+            return jsend(batch.written())
 
     def _submit(
         self, batch: Batch, jobs: Sequence[dict[str, Any]], parents: Sequence[str] = ()
@@ -138,7 +139,7 @@ class Desk:
                     variables=content["variables"],
                     rydberg_only=batch.device_type in devices.RYDBERG_ONLY,
                 )
-                _check_runs(order.n_shots, batch.device_type)
+                devices.check_runs(order.n_shots, _qpu(batch.device_type))
                 job = Job(order, batch, runs, content["sequence"])
                 job.parent_id = parents[k] if parents else None
                 batch.jobs.append(job)
@@ -148,12 +149,12 @@ class Desk:
     def _get_batch(self, request: Request) -> Reply:
         batch = self._batch(request)
         with self._cloud.orders.changed:
-            return success(batch.written())
+            return jsend(batch.written())
 
     def _batch_status(self, request: Request) -> Reply:
         batch = self._batch(request)
         with self._cloud.orders.changed:
-            return success(
+            return jsend(
                 {
                     "id": batch.id,
                     "status": batch.status,
@@ -167,10 +168,10 @@ class Desk:
             if not batch.is_open:
                 raise Refusal(400, f"Batch {batch.id} is {batch.status} already")
             batch.is_open = False
-            return success(batch.written())
+            return jsend(batch.written())
 
     def _cancel(self, request: Request) -> Reply:
-        return success(self._canceled(self._batch(request)).written())
+        return jsend(self._canceled(self._batch(request)).written())
 
     def _canceled(self, batch: Batch) -> Batch:
         with self._cloud.orders.changed:
@@ -192,7 +193,7 @@ class Desk:
                 done.append(self._canceled(_found(self.batches, name, "Batch")).written())
             except Refusal as refusal:
                 errors[name] = refusal.description
-        return success({"batches": done, "errors": errors})
+        return jsend({"batches": done, "errors": errors})
 
     def _cancel_jobs(self, request: Request) -> Reply:
         batch = self._batch(request)
@@ -203,7 +204,7 @@ class Desk:
                 done.append(job.written())
             else:
                 errors[job.id] = f"Job is {job.order.status} and cannot be canceled"
-        return success({"jobs": done, "errors": errors})
+        return jsend({"jobs": done, "errors": errors})
 
     def _tags(self, request: Request) -> Reply:
         batch = self._batch(request)
@@ -211,7 +212,7 @@ class Desk:
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise Refusal(422, "body: Input should be a list of strings")
         batch.tags = tags
-        return success(batch.written())
+        return jsend(batch.written())
 
     def _rebatch(self, request: Request) -> Reply:
         old = self._batch(request)
@@ -233,7 +234,7 @@ class Desk:
             for job in chosen
         ]
         self._submit(batch, jobs, [job.id for job in chosen])
-        return success(batch.written())
+        return jsend(batch.written())
 
     def _full_results(self, request: Request) -> Reply:
         batch = self._batch(request)
@@ -259,22 +260,22 @@ class Desk:
     def _get_job(self, request: Request) -> Reply:
         job = self._job(request)
         with self._cloud.orders.changed:
-            return success(job.written())
+            return jsend(job.written())
 
     def _job_status(self, request: Request) -> Reply:
         job = self._job(request)
-        return success({"id": job.id, "status": job.order.status})
+        return jsend({"id": job.id, "status": job.order.status})
 
     def _cancel_job(self, request: Request) -> Reply:
         job = self._job(request)
         if not self._cloud.orders.cancel(job.order):
             raise Refusal(400, f"Job {job.id} is {job.order.status} and cannot be canceled")
-        return success(job.written())
+        return jsend(job.written())
 
     def _link(self, request: Request) -> Reply:
         job = self._job(request)
         link = None if job.order.result is None else f"{self._cloud.url}/s3/{job.link}"
-        return success({"results_link": link})
+        return jsend({"results_link": link})
 
     def _result(self, request: Request) -> Reply:
         for job in self.jobs.values():
@@ -310,7 +311,7 @@ class Desk:
         with self._cloud.orders.changed:
             self.batches[batch.id], self.jobs[job.id] = batch, job
             self._cloud.orders.submit(order)
-        return success({"id": job.id, "status": "PENDING"})
+        return jsend({"id": job.id, "status": "PENDING"})
 
     def _get_cudaq(self, request: Request) -> Reply:
         job = self._job(request)
@@ -319,7 +320,7 @@ class Desk:
         with self._cloud.orders.changed:
             result = job.order.result
             counter = None if result is None else json.loads(result)["counter"]
-            return success({"id": job.id, "status": job.order.status, "result": counter})
+            return jsend({"id": job.id, "status": job.order.status, "result": counter})
 
     def _batch(self, request: Request) -> Batch:
         self._cloud.tokens.check(request.headers)
@@ -337,17 +338,12 @@ class Desk:
         """Return the device type of a request, by the device of its sequence if it names none."""
         name = given
         if name is None:
-            name = next((_device_name(text) for text in texts), None)
+            name = next((devices.name_in(text) for text in texts), None)
         if name not in self._cloud.availability:
             raise Refusal(400, f"device_type {name} does not exist")
         if self._cloud.availability[name] != "ACTIVE":
             raise Refusal(400, f"Device {name} is {self._cloud.availability[name]}")
         return name
-
-
-def success(content: object) -> Reply:
-    """Wrap what went well."""
-    return Reply.of(200, {"status": "success", "code": "200", "message": "OK.", "data": content})
 
 
 def _found(known: Mapping[str, Entry], name: str, what: str) -> Entry:
@@ -360,37 +356,9 @@ def _found(known: Mapping[str, Entry], name: str, what: str) -> Entry:
     return known[name]
 
 
-def _device_name(text: str) -> str | None:
-    """Return the name of the device of a sequence."""
-    try:
-        device = json.loads(text)["device"]
-        return str(device["name"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _check_sequence(text: str, device_type: str) -> None:
-    """Refuse what is no sequence at all, and on a QPU what is not for it.
-
-    What Pulser says about the rest is the error of the job.
-    """
-    try:
-        keys = json.loads(text).keys()
-    except (ValueError, AttributeError):
-        raise Refusal(400, "sequence_builder is no serialized sequence") from None
-    missing = {"version", "device", "register", "channels", "operations"} - keys
-    if missing:
-        raise Refusal(400, f"sequence_builder has no {', '.join(sorted(missing))}")
-    if device_type in devices.QPUS and _device_name(text) != device_type:
-        raise Refusal(
-            400, f"the sequence is for device {_device_name(text)}, the batch for {device_type}"
-        )
-
-
-def _check_runs(n_runs: int, device_type: str) -> None:
-    most = devices.device(device_type).max_runs if device_type in devices.QPUS else None
-    if most is not None and n_runs > most:
-        raise Refusal(400, f"{n_runs} runs, {device_type} allows {most}")
+def _qpu(device_type: str) -> PulserDevice | None:
+    """Return the device of a QPU, None for an emulator."""
+    return devices.device(device_type) if device_type in devices.QPUS else None
 
 
 def _configured_runs(configuration: str | None) -> int:

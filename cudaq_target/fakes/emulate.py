@@ -8,7 +8,6 @@ installed.
 
 from __future__ import annotations
 
-import json
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
@@ -56,25 +55,6 @@ def counts(order: Order, rng: np.random.Generator) -> dict[str, int]:
         return _sequence_counts(_sequence(order), order, rng)
     except TargetError as error:
         raise ExecutionError(str(error)) from error
-
-
-def zeros(order: Order, rng: np.random.Generator) -> dict[str, int]:  # noqa: ARG001
-    """Answer all zeros at once, whatever the program does.
-
-    Raises:
-        ExecutionError: The number of atoms cannot be read.
-    """
-    try:
-        content: dict[str, Any] = json.loads(order.text)
-        if order.is_ahs:
-            register = content["setup"]["ahs_register"]
-            n_atoms = sum(map(int, register.get("filling") or [1] * len(register["sites"])))
-        else:
-            qubits = (order.variables or {}).get("qubits")
-            n_atoms = len(content["register"] if qubits is None else qubits)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ExecutionError(f"the register cannot be read ({error!r})") from error
-    return {"0" * n_atoms: order.n_shots}
 
 
 def _ahs_counts(text: str, n_shots: int, rng: np.random.Generator) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import json
 import logging
@@ -10,6 +11,7 @@ import threading
 import time
 import zlib
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -371,6 +373,37 @@ class FakeService:
             if fault.kind == kinds.GARBAGE:
                 return Reply(reply.status, (fault.text or "<html>not JSON</html>").encode())
         return reply
+
+
+def iso(moment_s: float | None) -> str | None:
+    """Write a moment (s since 1970) in ISO 8601, UTC."""
+    if moment_s is None:
+        return None
+    return datetime.datetime.fromtimestamp(moment_s, datetime.UTC).isoformat()
+
+
+def jsend(content: object) -> Reply:
+    """Wrap what went well as Pasqal's services do."""
+    return Reply.of(200, {"status": "success", "code": "200", "message": "OK.", "data": content})
+
+
+def jsend_error(refusal: Refusal) -> Reply:
+    """Write an error as Pasqal's services do."""
+    status = refusal.status
+    content: dict[str, Any] = {
+        "status": "fail" if status < 500 else "error",
+        "code": refusal.code or str(status),
+        "message": f"{_phrase(status)}.",
+        "data": {"description": refusal.description},
+    }
+    return Reply(status, json.dumps(content).encode(), refusal.headers)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
 
 
 def _decompressed(request: Request) -> Request:
