@@ -251,3 +251,54 @@ def vqe(
             record=record,
         )
     typer.echo(json_format.dumps(result.as_data()) if json else result.text())
+
+
+@loop.command()
+def drift(
+    payload: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PROGRAM.json]", help="Analog program that runs between probes."),
+    ] = None,
+    machine: Annotated[
+        str | None,
+        typer.Option(metavar="ENDPOINT", help="A controller; else a drifting machine is emulated."),
+    ] = None,
+    shots: Annotated[int, typer.Option(min=1, help="Of payload and probes together.")] = 1500,
+    rabi_error: Annotated[
+        float, typer.Option(help="Relative; how well the Rabi frequency is kept known.")
+    ] = 0.0027,
+    detuning_error: Annotated[
+        float, typer.Option(help="How well the detuning is kept known (rad/µs).")
+    ] = 0.03,
+    rabi_per_min: Annotated[
+        float, typer.Option(help="Relative drift per minute that is usual, and emulated.")
+    ] = 0.01,
+    detuning_per_min: Annotated[
+        float, typer.Option(help="The same of the detuning (rad/µs); 0: it is known to be 0.")
+    ] = 0.05,
+    seed: Seed = 1,
+    events: Events = None,
+    record: Record = None,
+    json: Json = False,
+) -> None:
+    """Follow Rabi frequency and detuning while another program runs."""
+    from cudaq_target.controller.drifting import DriftingMachine, DriftLaw  # noqa: PLC0415
+    from cudaq_target.loops.drift import DriftSettings, read_payload, track_drift  # noqa: PLC0415
+
+    law = DriftLaw(rabi_per_min, detuning_per_min)
+    result = track_drift(
+        None if payload is None else read_payload(payload),
+        endpoint=machine,
+        emulated=DriftingMachine(law, seed=seed) if machine is None else None,
+        n_shots=shots,
+        settings=DriftSettings(
+            rabi_error=rabi_error,
+            detuning_error=detuning_error,
+            rabi_per_min=abs(rabi_per_min),
+            detuning_per_min=abs(detuning_per_min),
+        ),
+        seed=seed,
+        events=events,
+        record=record,
+    )
+    typer.echo(json_format.dumps(result.as_data()) if json else result.text())

@@ -275,6 +275,31 @@ def track_drift(
     return DriftResult(done.result, start, probes.rabi_rad_per_us, shots_per_s, done, specs)
 
 
+def read_payload(path: Path) -> AnalogProgram:
+    """Read an analog program from a file of any kind that a controller loads.
+
+    Raises:
+        OptionError: The file cannot be read, or holds no program, one of gates, or parameters.
+        TargetError: The program breaks a limit of the device.
+    """
+    from cudaq_target.analog.program import AnalogProgram  # noqa: PLC0415
+    from cudaq_target.controller import texts  # noqa: PLC0415 - reads gate programs, too
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(
+            f"payload {str(path)!r}", f"the file cannot be read ({error})", "Give a program file"
+        ) from error
+    family = texts.read(text, gate_device=None, analog_device=None)
+    program = family.bind(np.zeros(0)) if family.n_parameters == 0 else None
+    if not isinstance(program, AnalogProgram):
+        raise OptionError(
+            f"payload {str(path)!r}", "no analog program without parameters", "Give one"
+        )
+    return program
+
+
 def replay_drift(
     record: Path | str,
     found: DriftResult,

@@ -104,7 +104,8 @@ def _durations_ns(quarter_ns: int, longest_ns: int, clock_ns: int) -> list[int]:
     short = np.geomspace(0.5 * quarter_ns, max(long[-1], quarter_ns), _N_SHORT + 1)[:-1]
     clocks = np.unique((np.concatenate([short, long]) // clock_ns).astype(int))
     shortest = max(16 // clock_ns, 1)
-    return (clock_ns * clocks[clocks >= shortest]).tolist()
+    found: list[int] = (clock_ns * clocks[clocks >= shortest]).tolist()
+    return found
 
 
 def _circle(n_atoms: int, rules: AnalogRules, longest_ns: int) -> list[tuple[float, float]]:

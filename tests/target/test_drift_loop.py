@@ -15,7 +15,7 @@ from cudaq_target.controller.drifting import DriftingMachine, DriftLaw
 from cudaq_target.coupler import ProgramRefusedError, RemoteCallError, connect, serve
 from cudaq_target.errors import OptionError
 from cudaq_target.kernels.estimation import OutcomeErrors, outcome_probabilities
-from cudaq_target.loops.drift import DriftSettings, replay_drift, track_drift
+from cudaq_target.loops.drift import DriftSettings, read_payload, replay_drift, track_drift
 from cudaq_target.loops.probes import probe_set
 
 SITES = [(0, 0), (6, 0), (12, 0), (18, 0)]
@@ -202,3 +202,27 @@ def test_payloads_of_other_sizes_are_refused(probes) -> None:
     small = build(AnalogSpec.of(SITES[:2], Waveform.constant(1000, 6.0)))
     with pytest.raises(OptionError, match="the probes have 4"):
         track_drift(small, probes=probes)
+
+
+def test_payloads_are_read_from_files(payload, tmp_path) -> None:
+    path = tmp_path / "program.json"
+    path.write_text(payload.to_json())
+    assert read_payload(path).stats == payload.stats
+    with pytest.raises(OptionError, match="cannot be read"):
+        read_payload(tmp_path / "none.json")
+    shapes = Shape(2, "linear"), Shape(2, "linear")
+    path.write_text(analog_ansatz(SITES, 1000, *shapes).to_json())
+    with pytest.raises(OptionError, match="without parameters"):
+        read_payload(path)
+
+
+def test_command(payload, tmp_path, capsys) -> None:
+    from cudaq_target.commands import run
+
+    path = tmp_path / "program.json"
+    path.write_text(payload.to_json())
+    words = ["loop", "drift", str(path), "--shots", "60", "--detuning-per-min", "0", "--json"]
+    assert run(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n_probe_shots"] + found["n_payload_shots"] == 60
+    assert found["is_calibrated"]

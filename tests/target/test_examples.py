@@ -29,10 +29,18 @@ def test_look_inside(tmp_path: Path, capsys) -> None:
 
 
 def test_h2_vqe(tmp_path: Path) -> None:
-    results = main_of("h2_vqe")(1000, tmp_path)
-    assert [result.n_qubits for result in results] == [2, 4]
+    results = main_of("h2_vqe")(400, tmp_path, 0.01)
+    assert [result.streamed.problem.n_qubits for result in results] == [2, 4]
     assert all(result.is_within_tolerance for result in results)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_vqe_streaming(capsys) -> None:
+    results = main_of("vqe_streaming")(2, 0.05)
+    for streamed, fixed in results.values():
+        assert abs(streamed.error) <= 5.0 * streamed.estimate.standard_error
+        assert streamed.n_search < fixed.n_search
+    assert "Heisenberg chain, 4 qubits, fixed" in capsys.readouterr().out
 
 
 def test_maxcut_qaoa() -> None:
@@ -86,3 +94,11 @@ def test_qec_memory(capsys) -> None:
 def test_every_example_is_tested() -> None:
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in FOLDER.glob("*.py")} <= tested
+
+
+def test_drift_tracking(tmp_path: Path, capsys) -> None:
+    error, with_feedback, without = main_of("drift_tracking")(600, tmp_path / "drift.png")
+    assert error < 0.004
+    assert with_feedback < 0.02 < without
+    assert (tmp_path / "drift.png").stat().st_size > 10_000
+    assert "probe shots beside" in capsys.readouterr().out
