@@ -1,8 +1,7 @@
-"""Pictures: where the atoms stand, what the lasers do when, and how an energy converges."""
+"""Pictures: where the atoms stand, and what the lasers do when."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-    from numpy.typing import ArrayLike, NDArray
 
     from cudaq_target.excitations import Excitation
     from cudaq_target.program import Program
@@ -32,8 +30,6 @@ _LABELS = {
     "raman": "Raman pulse (one-qubit gate)",
 }
 _LANE_HEIGHT = 0.78
-# What chemists ask of an energy: 1 kcal/mol (Ha).
-CHEMICAL_ACCURACY_HA = 1.6e-3
 
 
 def draw_program(program: Program, path: str | Path | None = None) -> Figure:
@@ -58,42 +54,24 @@ def draw_program(program: Program, path: str | Path | None = None) -> Figure:
     return saved(figure, path)
 
 
-def draw_convergence(
-    program: Program,
-    energies_ha: ArrayLike,
-    sigmas_ha: ArrayLike,
-    exact_ha: float,
-    path: str | Path | None = None,
-    title: str = "",
-) -> Figure:
-    """Draw a program and, below it, how the energy of a variational loop over it converged.
+def program_above(program: Program, height_in: float) -> tuple[Figure, SubFigure]:
+    """Draw a program, and leave room below it.
 
     Args:
-        program: The program of one step.
-        energies_ha: Energy after each step (Ha), shape (n_steps,).
-        sigmas_ha: Standard deviation of each (Ha), shape (n_steps,).
-        exact_ha: The exact energy (Ha).
-        path: File to write as well (png, pdf or svg by its suffix), or None.
-        title: Title above the curves.
+        program: As `draw_program` draws it.
+        height_in: Of the room (inches).
 
     Returns:
-        The figure.
+        The figure, and the room.
 
     Raises:
-        OptionError: Matplotlib is missing, or the file's suffix is unknown.
+        OptionError: Matplotlib is missing.
     """
     top_in = _height_in(len(program.timeline.coordinates_um))
-    figure = new_figure(max(11.0, _width_in(program.timeline)), top_in + 3.4)
-    upper, lower = figure.subfigures(2, 1, height_ratios=(top_in, 3.4), squeeze=False)[:, 0]
+    figure = new_figure(max(11.0, _width_in(program.timeline)), top_in + height_in)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(top_in, height_in), squeeze=False)[:, 0]
     _draw_both(upper, program)
-    energy, error = lower.subplots(1, 2, width_ratios=(1.5, 1.0))
-    energies = np.asarray(energies_ha, dtype=np.float64)
-    sigmas = np.asarray(sigmas_ha, dtype=np.float64)
-    _draw_energy(energy, energies, sigmas, exact_ha)
-    _draw_error(error, energies - exact_ha, sigmas)
-    if title:
-        lower.suptitle(title, fontsize=11, color=COLOURS["text"])
-    return saved(figure, path)
+    return figure, lower
 
 
 def _width_in(timeline: PulseProgram) -> float:
@@ -260,69 +238,3 @@ def _draw_legend(
             handlelength=1.5,
             frameon=False,
         )
-
-
-def _draw_energy(
-    axes: Axes, energies_ha: NDArray[np.float64], sigmas_ha: NDArray[np.float64], exact_ha: float
-) -> None:
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
-
-    steps = np.arange(len(energies_ha))
-    axes.axhline(exact_ha, color=COLOURS["open"], linewidth=1.4, zorder=1)
-    axes.annotate(
-        f"exact {exact_ha:.5f} Ha".replace("-", "−"),
-        (1.0, exact_ha),
-        xycoords=("axes fraction", "data"),
-        xytext=(-4, -13),
-        textcoords="offset points",
-        ha="right",
-        fontsize=9,
-        color=COLOURS["open"],
-    )
-    axes.errorbar(
-        steps, energies_ha, yerr=sigmas_ha, color=COLOURS["target"], marker="o", markersize=4,
-        linewidth=1.2, capsize=2, zorder=2,
-    )  # fmt: skip
-    axes.margins(y=0.14)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("step")
-    axes.set_ylabel("energy (Ha)")
-    plain(axes)
-
-
-def _draw_error(axes: Axes, errors_ha: NDArray[np.float64], sigmas_ha: NDArray[np.float64]) -> None:
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
-
-    steps = np.arange(len(errors_ha))
-    axes.axhspan(0.0, 1e3 * CHEMICAL_ACCURACY_HA, color=COLOURS["grid"], alpha=0.6, linewidth=0)
-    axes.semilogy(
-        steps,
-        1e3 * np.abs(errors_ha),
-        "o-",
-        color=COLOURS["target"],
-        markersize=4,
-        label="|error|",
-    )
-    axes.semilogy(
-        steps,
-        1e3 * sigmas_ha,
-        "--",
-        color=COLOURS["raman"],
-        linewidth=1.2,
-        label="shot noise (1 σ)",
-    )
-    axes.annotate(
-        "chemical accuracy",
-        (0.0, 1e3 * CHEMICAL_ACCURACY_HA),
-        xycoords=("axes fraction", "data"),
-        xytext=(4, -10),
-        textcoords="offset points",
-        fontsize=8,
-    )
-    lowest = min(0.3, *(1e3 * np.abs(errors_ha)[errors_ha != 0.0] / 2.0))
-    axes.set_ylim(bottom=max(10.0 ** math.floor(math.log10(lowest)), 1e-3))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("step")
-    axes.set_ylabel("error (mHa)")
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
-    plain(axes)

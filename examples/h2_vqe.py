@@ -1,4 +1,4 @@
-"""Ground-state energy of H2 with a variational loop; the chemistry is in `cudaq_target.demo`."""
+"""Ground-state energy of H2, streamed and with fixed shots; the loop is in `cudaq_target.demo`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from pathlib import Path
 from cudaq_target.demo import Result, run
 
 
-def main(n_shots: int = 4000, folder: Path = Path()) -> list[Result]:
-    """Run the loop on two and on four qubits."""
+def main(
+    n_shots: int | None = None, folder: Path = Path(), final_error_ha: float | None = None
+) -> list[Result]:
+    """Run the loops on two and on four qubits."""
     results = []
     for n_qubits in (2, 4):
-        picture = folder / f"h2-{n_qubits}-qubits.png"
-        results.append(run(n_qubits, n_shots, seed=1, picture=picture))
-        print(results[-1].text())
+        result = run(
+            n_qubits,
+            n_shots,
+            seed=1,
+            picture=folder / f"h2-{n_qubits}-qubits.png",
+            report=folder / f"h2-{n_qubits}-qubits.html",
+            final_error_ha=final_error_ha,
+        )
+        results.append(result)
+        print(result.text())
     return results
 
 

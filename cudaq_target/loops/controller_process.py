@@ -14,10 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from cudaq_target.errors import TargetError
 
@@ -81,26 +80,27 @@ def controller_process(
         "--cadence-hz": cadence_hz,
     }
     given = [word for name, value in options.items() if value is not None for word in (name, value)]
-    with tempfile.TemporaryDirectory(prefix="cudaq-target-") as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cudaq-target-"))
         words = ["serve", "--machine", machine, "--bind", f"ipc://{folder}/controller"]
         words += ["--json", "--parent", str(os.getpid()), *map(str, given)]
-        log = Path(folder) / "log"
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "cudaq_target", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                # Ctrl-C goes to the loop, which stops its run before the controller ends.
-                start_new_session=True,
-            )
-        try:
-            yield _endpoint(process, f"cudaq-target {' '.join(words)}", log, ready_s)
-        finally:
-            _end(process)
+        # Without a name, so that nothing stays should this process be killed.
+        log = stack.enter_context(tempfile.TemporaryFile())
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cudaq_target", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            # Ctrl-C goes to the loop, which stops its run before the controller ends.
+            start_new_session=True,
+        )
+        stack.callback(_end, process)
+        yield _endpoint(process, f"cudaq-target {' '.join(words)}", log, ready_s)
 
 
-def _endpoint(process: subprocess.Popen[bytes], command: str, log: Path, ready_s: float) -> str:
+def _endpoint(
+    process: subprocess.Popen[bytes], command: str, log: IO[bytes], ready_s: float
+) -> str:
     """Wait for the line that says where it listens."""
     assert process.stdout is not None
     limit = time.monotonic() + ready_s
@@ -120,8 +120,9 @@ def _endpoint(process: subprocess.Popen[bytes], command: str, log: Path, ready_s
         raise ControllerStartError(command, f"printed {line!r}", _tail(log)) from error
 
 
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
+def _tail(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = log.read().decode(errors="replace").splitlines()
     return "\n".join(lines[-_LOG_LINES:])
 
 

@@ -136,7 +136,7 @@ def hydrogen(n_qubits: int = 4) -> System:
         accuracy=CHEMICAL_ACCURACY_HA,
         coarseness=8.0,
         n_steps=3,
-        fixed_shots=512,
+        fixed_shots=384 if n_qubits == 2 else 512,
     )
 
 
@@ -161,7 +161,7 @@ def chain() -> System:
         accuracy=0.05,
         coarseness=2.0,
         n_steps=8,
-        fixed_shots=512,
+        fixed_shots=96,
     )
 
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cudaq_target import machines
 from cudaq_target.coupler.control_client import ControlClient
+from cudaq_target.coupler.interrupts import interruptible
 from cudaq_target.coupler.link import connect
 from cudaq_target.coupler.loops.estimators import EnergyEstimator
 from cudaq_target.coupler.loops.events import percentiles
@@ -44,12 +46,14 @@ if TYPE_CHECKING:
         Optimiser,
         Point,
     )
-    from cudaq_target.loops.program import Observed
+    from cudaq_target.coupler.loops.shot_plans import ShotPlan
     from cudaq_target.loops.systems import System
 
 MAX_SHOTS = 10_000_000
+"""Of the energy at the end."""
 _CONNECT_S = 10.0
 _CALL_S = 5.0
+_FINAL_BLOCK = 64  # where thousands of shots are needed, few are lost behind a stop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +62,7 @@ class VqeResult:
 
     Attributes:
         problem: What was solved.
+        bases: What each setting measures, a letter per qubit.
         point: The parameters at the end (rad).
         estimate: Energy there, from shots of its own.
         n_search: Shots that the machine measured for the search.
@@ -67,6 +72,7 @@ class VqeResult:
     """
 
     problem: System
+    bases: tuple[str, ...]
     point: Point
     estimate: Estimate
     n_search: int
@@ -105,6 +111,25 @@ class VqeResult:
             "seconds": loop.seconds,
             "machine_seconds": loop.machine_seconds,
         }
+
+    def text(self) -> str:
+        """Describe the result in a few lines."""
+        estimate, loop, unit = self.estimate, self.loop, self.problem.unit
+        verdict = f", exact {self.problem.exact:.5f} {unit}, error {self.error:+.5f} {unit}"
+        point = zip(self.problem.names, self.point, strict=True)
+        rtt = percentiles(loop.rtt_ns)
+        times = [f"{p} {1e-3 * rtt[p]:.0f} µs" for p in ("p50", "p99") if rtt[p] is not None]
+        return "\n".join(
+            (
+                f"{self.problem.title}, machine {self.machine.get('name', 'unknown')}",
+                f"  energy  {estimate.value:.5f} ± {estimate.standard_error:.5f} {unit}{verdict}",
+                f"  point   {', '.join(f'{name} {value:.4f} rad' for name, value in point)}",
+                f"  shots   {self.n_search:,} to search, {self.n_final:,} for the energy; "
+                f"{loop.n_discarded:,} behind a stop, {loop.n_lost:,} lost",
+                f"  loop    {len(loop.steps)} points, {loop.n_runs} runs, {loop.seconds:.1f} s; "
+                f"round trip {', '.join(times) or 'none'}",
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +170,20 @@ class Settings:
                 problem, self.optimiser, n_steps=self.n_steps, errors=errors, seed=self.seed
             )
         error = aim if self.final_error is None else self.final_error
-        plan = self._streaming(None) if self.fixed_shots is None else FixedShots(self.fixed_shots)
-        final = self._streaming(error) if self.final_shots is None else FixedShots(self.final_shots)
+        plan: ShotPlan = FixedShots(self.fixed_shots or 1)
+        if self.fixed_shots is None:
+            # What a fixed loop of this accuracy takes is the budget that savings are counted from.
+            most = fixed_point_shots(problem) * max(1.0, problem.accuracy / aim) ** 2
+            plan = _allocation(None, self.block, ceil(most))
+        final: ShotPlan = FixedShots(self.final_shots or 1)
+        if self.final_shots is None:
+            final = _allocation(error, max(_FINAL_BLOCK, self.block), MAX_SHOTS)
         return Minimise(optimiser, plan, final=final)
 
-    def _streaming(self, standard_error: float | None) -> Allocation:
-        few = max(MIN_SHOTS, self.block)
-        return Allocation(standard_error, max_shots=MAX_SHOTS, min_shots=few, block=self.block)
+
+def _allocation(standard_error: float | None, block: int, max_shots: int) -> Allocation:
+    few = max(MIN_SHOTS, block)
+    return Allocation(standard_error, max_shots=max_shots, min_shots=few, block=block)
 
 
 def vqe(
@@ -191,8 +223,10 @@ def vqe(
     """
     chosen = settings or Settings()
     prepared = observed(problem.kernel, problem.terms, problem.start, names=problem.names)
+    estimator = EnergyEstimator(prepared.groups, prepared.constant)
     policy = chosen.policy(problem, optimiser)
     with ExitStack() as stack:
+        stack.enter_context(interruptible())
         if endpoint is None:
             process = controller_process(
                 machine, device=device, noise=noise, seed=chosen.seed, cadence_hz=cadence_hz
@@ -203,7 +237,7 @@ def vqe(
         loop = FeedbackLoop(
             link,
             prepared.program,
-            _estimator(prepared),
+            estimator,
             policy,
             block=chosen.block,
             seed=chosen.seed,
@@ -214,7 +248,7 @@ def vqe(
             reference=problem.exact,
             baseline_shots=fixed_search_shots(problem),
         )
-        return _result(problem, loop.run(), specs)
+        return _result(problem, estimator.bases, loop.run(), specs)
 
 
 def replay_vqe(
@@ -237,14 +271,20 @@ def replay_vqe(
     """
     prepared = observed(problem.kernel, problem.terms, problem.start, names=problem.names)
     policy = (settings or Settings()).policy(problem, optimiser)
-    return _result(problem, replay_loop(record, _estimator(prepared), policy), {})
+    estimator = EnergyEstimator(prepared.groups, prepared.constant)
+    return _result(problem, estimator.bases, replay_loop(record, estimator, policy), {})
 
 
 def fixed_search_shots(problem: System) -> int:
     """Shots of a search by gradient with fixed shots, all settings and points together."""
     n_points = 2 * len(problem.start) * problem.n_steps + 1
+    return n_points * fixed_point_shots(problem)
+
+
+def fixed_point_shots(problem: System) -> int:
+    """Shots of a point of such a search, all settings together."""
     _, groups = group_pauli_terms(problem.terms)
-    return n_points * len(groups) * problem.fixed_shots
+    return len(groups) * problem.fixed_shots
 
 
 def state_energy(problem: System, point: Point) -> float:
@@ -281,21 +321,20 @@ def descent(problem: System, steps: Sequence[LoopStep]) -> list[tuple[Point, int
     return [*path, (steps[-1].point, n_shots)]
 
 
-def _estimator(prepared: Observed) -> EnergyEstimator:
-    return EnergyEstimator(prepared.groups, prepared.constant)
-
-
 def _specs(link: Link) -> dict[str, Any]:
     content = json.loads(ControlClient(link.caller(_CALL_S), slot_bytes=link.slot_bytes).specs())
     return content if isinstance(content, dict) else {}
 
 
-def _result(problem: System, loop: LoopResult, specs: dict[str, Any]) -> VqeResult:
+def _result(
+    problem: System, bases: tuple[str, ...], loop: LoopResult, specs: dict[str, Any]
+) -> VqeResult:
     found = loop.result
     assert isinstance(found, Minimum)
     last = loop.steps[-1]
     return VqeResult(
         problem=problem,
+        bases=bases,
         point=found.point,
         estimate=found.estimate,
         n_search=loop.n_measured - last.n_measured,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from cudaq_target.draw import draw_convergence
+from cudaq_target.draw import program_above
 from cudaq_target.errors import OptionError
 from tests.target.compiled import programs
 
@@ -46,19 +45,12 @@ def test_unknown_formats_are_refused(tmp_path: Path) -> None:
         programs()["single"].draw(tmp_path / "picture.bmp")
 
 
-def test_convergence_holds_register_pulses_energy_and_error(tmp_path: Path) -> None:
-    energies = -1.0 - 0.1 * (1.0 - 0.5 ** np.arange(8))
-    figure = draw_convergence(
-        programs()["ghz4"], energies, np.full(8, 1e-3), -1.1, tmp_path / "loop.png", "a loop"
-    )
-    assert len(figure.axes) == 4
-    assert (tmp_path / "loop.png").stat().st_size > 10_000
-    assert any("−1.10000" in text.get_text() for text in figure.axes[2].texts)
-
-
-def test_convergence_of_an_exact_step_has_a_finite_scale() -> None:
-    figure = draw_convergence(programs()["single"], [-1.0, -1.1], [0.1, 0.1], -1.1)
-    assert 0.0 < figure.axes[3].get_ylim()[0] < 1.0
+def test_there_is_room_below_a_program() -> None:
+    figure, room = program_above(programs()["ghz4"], 3.0)
+    room.subplots()
+    assert len(figure.subfigs) == 2
+    assert len(figure.subfigs[0].axes) == 2
+    assert figure.get_size_inches()[1] > 6.0
 
 
 def test_drawing_opens_no_pyplot_figure() -> None:

@@ -1,0 +1,92 @@
+"""A controller of a loop's own: up, used, and gone, whatever happens to the loop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cudaq_target.coupler import ControlClient, connect
+from cudaq_target.loops.controller_process import ControllerStartError, controller_process
+
+LOOP = """
+import os, sys, time
+from cudaq_target.loops.controller_process import controller_process
+with controller_process() as endpoint:
+    print(endpoint, flush=True)
+    time.sleep(120)
+"""
+
+
+def folder_of(endpoint: str) -> Path:
+    return Path(endpoint.removeprefix("ipc://")).parent
+
+
+def wait_until_gone(path: Path) -> bool:
+    """Whether nobody listens there any more, within a minute."""
+    for _ in range(600):
+        if not path.exists():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def children() -> set[int]:
+    """Numbers of this process's children."""
+    listed = Path(f"/proc/{os.getpid()}/task")
+    return {int(pid) for one in listed.glob("*/children") for pid in one.read_text().split()}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_it_serves_and_leaves_nothing() -> None:
+    before = children()
+    with controller_process(seed=1) as endpoint:
+        with connect(endpoint) as link:
+            assert '"local"' in ControlClient(link.caller()).specs()
+        assert children() - before
+    assert children() <= before
+    assert not folder_of(endpoint).exists()
+
+
+def test_it_ends_with_a_loop_that_fails() -> None:
+    with pytest.raises(ZeroDivisionError), controller_process() as endpoint:
+        raise ZeroDivisionError
+    assert not folder_of(endpoint).exists()
+
+
+def test_a_controller_that_cannot_start_says_why() -> None:
+    fails = pytest.raises(ControllerStartError, match="exit code 2")
+    with fails as failure, controller_process(machine="abacus"):
+        pass
+    assert "abacus" in failure.value.log
+    assert "serve --machine abacus" in str(failure.value)
+
+
+def test_one_that_says_nothing_is_ended() -> None:
+    fails = pytest.raises(ControllerStartError, match=r"not ready after 0\.001 s")
+    with fails, controller_process(ready_s=0.001):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_it_ends_with_a_process_that_is_killed(number: int) -> None:
+    process = subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.PIPE, text=True,
+                               stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        assert process.stdout is not None
+        socket = Path(process.stdout.readline().strip().removeprefix("ipc://"))
+        assert socket.exists()
+        process.send_signal(number)
+        process.wait(60)
+        assert wait_until_gone(socket)
+        shutil.rmtree(socket.parent, ignore_errors=True)  # empty; who would, was killed
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
