@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.report import ROOT
@@ -52,11 +53,13 @@ class Stall:
 
 
 class Witness:
-    """One process per core; a context manager, `stalls` afterwards."""
+    """One process per core; a context manager, `stalls` and `stolen_s` afterwards."""
 
     def __init__(self, cores: Sequence[int]) -> None:
         self.stalls: list[Stall] = []
         self.is_real_time = True
+        self.stolen_s: float | None = None
+        self._stolen_before = stolen_s()
         command = [sys.executable, "-m", "benchmarks.stall_witness"]
         self._processes = {
             core: subprocess.Popen(
@@ -79,6 +82,21 @@ class Witness:
         for core, process in self._processes.items():
             text, _ = process.communicate(timeout=30.0)
             self.stalls += [Stall(core, *pair) for pair in json.loads(text)]
+        after = stolen_s()
+        if after is not None and self._stolen_before is not None:
+            self.stolen_s = after - self._stolen_before
+
+
+def stolen_s() -> float | None:
+    """Time in which the hypervisor ran something else on our cores since the start (s).
+
+    As the kernel accounts it, in steps of 10 ms; None where it does not.
+    """
+    try:
+        total = Path("/proc/stat").read_text().splitlines()[0].split()
+        return int(total[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def watch(period_ns: int = PERIOD_NS, stall_ns: int = STALL_NS) -> list[tuple[int, int]]:

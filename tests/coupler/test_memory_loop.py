@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -47,7 +48,7 @@ from cudaq_target.coupler.loops.memory_result import (
     decoded_offline,
     judged,
 )
-from cudaq_target.coupler.loops.pacing import Cadence, wait_until
+from cudaq_target.coupler.loops.pacing import Cadence, undisturbed, wait_until
 from cudaq_target.coupler.record import Durability, RecordedFrame, Recorder, read_recording
 from tests.coupler.ends import endpoint_of
 
@@ -188,6 +189,21 @@ def test_no_tick_comes_early_and_late_ones_do_not_move_the_others():
         assert wait_until(cadence.due_ns(tick)) >= cadence.due_ns(tick)
     assert cadence.due_ns(1000) == cadence.start_ns + 500_000_000
     assert wait_until(0) > 0
+
+
+def test_a_core_and_what_else_was_taken_are_given_back():
+    before = os.sched_getaffinity(0), os.sched_getscheduler(0)
+    core = min(before[0])
+    assert gc.isenabled()
+    with undisturbed(core, None):
+        assert os.sched_getaffinity(0) == {core}
+        assert not gc.isenabled()
+    assert (os.sched_getaffinity(0), os.sched_getscheduler(0)) == before
+    for asked, words in (((10**5, None), "cores: 100000"), ((None, 1000), "priority: 1000")):
+        with pytest.raises(MemoryExperimentError, match=words), undisturbed(*asked):
+            pass
+    assert gc.isenabled()
+    assert (os.sched_getaffinity(0), os.sched_getscheduler(0)) == before
 
 
 class OnFirstBatch:
