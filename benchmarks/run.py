@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import loop
 from benchmarks.report import (
     RESULTS,
     Measurement,
@@ -29,8 +30,13 @@ from benchmarks.table import refresh
 if TYPE_CHECKING:
     from benchmarks.report import Section
 
-NAMES = ("compile", "digital", "analog", "kernels", "rtt", "throughput", "stream", "gpu")
-MODULES = {"kernels": "shots"}  # where the module is not named like the benchmark
+PARTS = tuple(f"loop-{part}" for part in loop.PARTS)
+NAMES = (
+    *("compile", "digital", "analog", "kernels", "rtt", "throughput", "stream", "gpu", "loop"),
+    *PARTS,
+)
+# Where the module is not named like the benchmark.
+MODULES = {"kernels": "shots"} | {part: part.replace("-", "_") for part in PARTS}
 
 
 def main(

@@ -312,7 +312,10 @@ def keys(
 def bench(
     name: Annotated[
         str,
-        typer.Argument(help="compile, digital, analog, kernels, rtt, throughput, stream or gpu."),
+        typer.Argument(
+            help="compile, digital, analog, kernels, rtt, throughput, stream, gpu, loop, or a part "
+            "of it: loop-vqe, loop-drift, loop-memory, loop-latency, loop-target."
+        ),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer cases and repeats.")] = False,
     out: Annotated[
