@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks import analog, run
+from benchmarks.report import Row
 
 KEYS = ["name", "value", "unit", "peer", "ratio", "reach", "holds"]
 # CUDA-Q announces changes of `sample` whenever it is loaded.
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def public(row) -> dict[str, object]:
-    found = json.loads(json.dumps(row.public()))
+def public(row: Row) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(row.public()))
     assert list(found) == KEYS
     assert found["holds"] is None or found["reach"] is not None
     return found
