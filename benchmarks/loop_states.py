@@ -6,7 +6,6 @@ emulator gives the same probabilities is a row of the benchmark.
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,10 +23,11 @@ if TYPE_CHECKING:
 
     State = NDArray[np.complex128]
 
-_H = np.array([[1.0, 1.0], [1.0, -1.0]]) / np.sqrt(2.0)
+_ONE = np.eye(2, dtype=np.complex128)
+_H = np.array([[1.0, 1.0], [1.0, -1.0]], dtype=np.complex128) / np.sqrt(2.0)
 # Columns of these rows are the eigenstates: X, Y and Z measured as bits.
 _BASES = {"X": _H, "Y": np.array([[1.0, -1.0j], [1.0, 1.0j]]) / np.sqrt(2.0)}
-_PLAIN = {"x": matrix({"X": 1.0}), "h": _H.astype(np.complex128)}
+_PLAIN = {"x": matrix({"X": 1.0}), "h": _H}
 
 
 class ExactShots:
@@ -85,7 +85,8 @@ class ExactShots:
         """
         steps = np.cumsum(self.probabilities(point)[setting])
         places = np.searchsorted(steps, rng.random(n_shots) * steps[-1], side="right")
-        return self.keys[places][:, None]
+        rows: NDArray[np.uint64] = self.keys[places][:, None]
+        return rows
 
     def _operator(self, circuit: Circuit, gate: Gate) -> State:
         key = (gate.name, gate.targets, gate.controls, gate.pauli)
@@ -109,8 +110,15 @@ def _operator(gate: Gate, n_qubits: int) -> State:
 
 
 def _on(n_qubits: int, factors: dict[int, State]) -> State:
-    return reduce(np.kron, [factors.get(qubit, np.eye(2)) for qubit in range(n_qubits)])
+    return _product([factors.get(qubit, _ONE) for qubit in range(n_qubits)])
 
 
 def _turn(basis: Sequence[str]) -> State:
-    return reduce(np.kron, [_BASES.get(letter, np.eye(2)) for letter in basis])
+    return _product([_BASES.get(letter, _ONE) for letter in basis])
+
+
+def _product(factors: Sequence[State]) -> State:
+    total = np.ones((1, 1), dtype=np.complex128)
+    for factor in factors:
+        total = np.kron(total, factor).astype(np.complex128)
+    return total

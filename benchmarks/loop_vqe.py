@@ -15,10 +15,12 @@ loop over a controller decides the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from math import ceil
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,12 +33,14 @@ from cudaq_target.coupler.loops.estimators import EnergyEstimator
 from cudaq_target.coupler.loops.intake import Intake
 from cudaq_target.coupler.loops.interface import Point
 from cudaq_target.coupler.loops.machine_runs import Measured
-from cudaq_target.coupler.loops.policies import Minimise, PlannedPolicy, Sample
+from cudaq_target.coupler.loops.policies import Minimise, Sample
 from cudaq_target.coupler.loops.shot_plans import Allocation, FixedShots, Share
+from cudaq_target.loops.controller_process import controller_process
 from cudaq_target.loops.hamiltonians import matrix
 from cudaq_target.loops.program import observed
 from cudaq_target.loops.searches import MIN_SHOTS, errors_for, search
 from cudaq_target.loops.systems import chain, hydrogen
+from cudaq_target.loops.vqe import Settings, replay_vqe, state_energy, vqe
 from cudaq_target.template import CircuitTemplate
 
 if TYPE_CHECKING:
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
 GOAL = 0.5
 SUCCESS = 0.95
+FINAL_ERROR_HA = 0.05  # of the energy at the end, which is another question
 SHOTS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 STEPS = (2, 3, 4, 6, 8)
 N_SWEEP, N_SEEDS = 200, 200
@@ -168,7 +173,7 @@ class Laboratory:
         n_shots, point = self.drive(policy, seed)
         return Trial(n_shots, self.energy(point) - self.problem.exact)
 
-    def drive(self, policy: PlannedPolicy, seed: int) -> tuple[int, Point]:
+    def drive(self, policy: Minimise | Sample, seed: int) -> tuple[int, Point]:
         """Follow a policy to its end; shots behind a decision to stop are never measured."""
         rng = np.random.default_rng(seed)
         estimator = EnergyEstimator(self.observed.groups, self.observed.constant)
@@ -320,7 +325,7 @@ def energy_row(problem: System, quick: bool) -> Row:
     point = tuple(lab.minimum().tolist())
     exact, error = lab.energy(point), problem.accuracy
     n_fixed = lab.shots_for(point, error)
-    plans = {
+    plans: dict[str, Callable[[], ShotPlan]] = {
         "ours": lambda: Allocation(error, min_shots=MIN_SHOTS, block=MIN_SHOTS, max_shots=10**7),
         "theirs": lambda: FixedShots(n_fixed),
     }
@@ -348,6 +353,42 @@ def energy_row(problem: System, quick: bool) -> Row:
     )
 
 
+def controller_rows(problem: System, quick: bool) -> list[Row]:
+    """The same loops over a controller process, where shots behind a stop cost as well."""
+    progress(f"{problem.name} over a controller")
+    starts = Laboratory(problem).starts(6 if quick else 40, seed=2)
+    n_shots, n_behind, n_wrong, n_good = [], 0, 0, 0
+    with TemporaryDirectory() as folder, controller_process("local", seed=1) as endpoint:
+        for seed, start in enumerate(starts, start=1):
+            placed = replace(problem, start=start)
+            settings = Settings(seed=seed, final_error=FINAL_ERROR_HA)
+            record = Path(folder) / f"{seed}.rec"
+            live = vqe(placed, settings, endpoint=endpoint, record=record)
+            again = replay_vqe(record, placed, settings)
+            n_shots.append(live.n_search)
+            n_behind += live.loop.n_discarded
+            n_wrong += (live.point, live.estimate) != (again.point, again.estimate)
+            n_good += state_energy(problem, live.point) - problem.exact <= problem.accuracy
+    note = f"{n_behind / len(starts):.0f} of them behind a stop; {n_good} of {len(starts)} succeed"
+    return [
+        Row(
+            "shots to the ground state, H2, 4 qubits, over a controller (ipc)",
+            median(n_shots),
+            "shots",
+            samples=tuple(map(float, n_shots)),
+            note=note,
+        ),
+        Row(
+            f"of {len(starts)} loops over a controller, replays that decide otherwise",
+            n_wrong,
+            "loops",
+            reach="<= 0",
+            holds=n_wrong == 0,
+            is_correctness=True,
+        ),
+    ]
+
+
 def agreement_row() -> Row:
     """The largest difference between probabilities here and those of the emulated pulses."""
     worst = 0.0
@@ -358,7 +399,7 @@ def agreement_row() -> Row:
             for setting, text in enumerate(lab.observed.program.texts):
                 angles = lab.observed.program.parameters(setting, point)
                 program = CircuitTemplate.from_json(text).program(angles)
-                state = machines.get("local").state(program.timeline)
+                state = machines.get("local").state(program.timeline, threads=None)
                 worst = max(worst, float(np.abs(np.abs(state) ** 2 - found[setting]).max()))
     return Row(
         "probabilities of exact states against emulated pulses, largest difference",
@@ -390,6 +431,7 @@ def measured(quick: bool = False) -> Measurement:
         found, tried = contest_rows(contest, quick)
         rows += found
         lines += tried
+    rows += controller_rows(hydrogen(4), quick)
     rows.append(energy_row(hydrogen(4), quick))
     rows.append(agreement_row())
     return Measurement(tuple(rows), files={"vqe-sweep": lines})

@@ -13,7 +13,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from cudaq_target.coupler.loops.shot_plans import ShotPlan
     from cudaq_target.loops.systems import System
+    from cudaq_target.program import Program
 
 MAX_SHOTS = 10_000_000
 """Of the energy at the end."""
@@ -118,7 +119,7 @@ class VqeResult:
         verdict = f", exact {self.problem.exact:.5f} {unit}, error {self.error:+.5f} {unit}"
         point = zip(self.problem.names, self.point, strict=True)
         rtt = percentiles(loop.rtt_ns)
-        times = [f"{p} {1e-3 * rtt[p]:.0f} µs" for p in ("p50", "p99") if rtt[p] is not None]
+        times = [f"{name} {1e-3 * ns:.0f} µs" for name, ns in rtt.items() if ns is not None]
         return "\n".join(
             (
                 f"{self.problem.title}, machine {self.machine.get('name', 'unknown')}",
@@ -294,8 +295,8 @@ def state_energy(problem: System, point: Point) -> float:
         problem: Of up to 12 qubits.
         point: Parameters (rad).
     """
-    program = compile_kernel(problem.kernel, *point)
-    state = machines.get("local").state(program.timeline)  # type: ignore[union-attr]
+    program = cast("Program", compile_kernel(problem.kernel, *point))
+    state = machines.get("local").state(program.timeline, threads=None)
     return float(np.vdot(state, matrix(problem.terms) @ state).real)
 
 
