@@ -5,7 +5,8 @@ atoms, read with errors of 1 % and 5 %, 5 shots per second of simulated time, te
 at most 5.8 µs at 11.9 rad/µs; the detuning is known to be 0. Shots follow the two-level formula,
 which the tests compare with the emulated pulses. Both sides are tuned for the fewest probe shots at
 which the relative error of the Rabi frequency, root mean square over all shots of all seeds, is at
-most 0.3 %; the sweep of the peer is the wider one.
+most 0.3 %; the sweep of the peer is the wider one. The model of the policy states the true size of
+the rate, not its sign; `docs/loops.md` says what becomes of it where it does not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -82,8 +83,8 @@ class Found:
 class FormulaMachine:
     """A `LazyMachine` of the two-level formula; shot k has its own random numbers."""
 
-    granularity = "shot"
-    cadence_hz = None
+    granularity: Literal["shot", "job"] = "shot"
+    cadence_hz: float | None = None
 
     def __init__(self, law: DriftLaw, seed: int, n_shots: int) -> None:
         self.rabi = RABI * law.at(np.arange(n_shots) / CADENCE_HZ)[0]
