@@ -151,12 +151,23 @@ def memory_experiment(
         recorder = None if record is None else MemoryRecorder(record)
         if recorder is not None:
             stack.callback(recorder.close)
-        process = None if place.endpoint else stack.enter_context(_started(made, place))
+        return _measured(trace, place, recorder, Reporter(sink), confidence)
+
+
+def _measured(
+    trace: MemoryTrace,
+    place: Server,
+    recorder: MemoryRecorder | None,
+    reporter: Reporter,
+    confidence: float,
+) -> MemoryResult:
+    """Start what is needed, run, and end it."""
+    with ExitStack() as stack:
+        process = None if place.endpoint else stack.enter_context(_started(trace.code, place))
         where = place.endpoint or (process.endpoint if process else "")
         options = TransportOptions(wait=place.wait)
         link = stack.enter_context(connect(where, security=place.security, options=options))
-        run = _Run(link, place, trace, process, recorder, Reporter(sink), confidence)
-        result = run.go()
+        result = _Run(link, place, trace, process, recorder, reporter, confidence).go()
         if process is not None:
             link.close()
             process.close()

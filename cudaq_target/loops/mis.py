@@ -208,31 +208,15 @@ def find_mis(
     """
     chosen = settings or MisSettings()
     asked = graph if isinstance(graph, UnitDiskGraph) else unit_disk_graph(graph, radius)
-    ansatz, start = mis_ansatz(asked, chosen, device)
-    optimum = independence_number(asked)
-    estimator, policy = _parts(asked, chosen, start, optimum, optimiser)
+    problem = _Problem.of(asked, chosen, device, optimiser)
     with ExitStack() as stack:
         if endpoint is None:
             process = controller_process(
                 machine, device=device, noise=noise, seed=chosen.seed, cadence_hz=cadence_hz
             )
             endpoint = stack.enter_context(process)
-        link: Link = stack.enter_context(connect(endpoint, timeout_s=_CONNECT_S))
-        loop = FeedbackLoop(
-            link,
-            _program(ansatz),
-            estimator,
-            policy,
-            block=chosen.block,
-            seed=chosen.seed,
-            events=events,
-            record=record,
-            name=f"largest independent set of {asked.name}",
-            unit="vertices",
-            reference=None if optimum is None else -float(optimum),
-            baseline_shots=chosen.n_points * chosen.max_shots + chosen.final_shots,
-        )
-        return _result(asked, optimum, estimator, loop.run())
+        link = stack.enter_context(connect(endpoint, timeout_s=_CONNECT_S))
+        return problem.result(problem.loop(link, chosen, events, record).run())
 
 
 def replay_mis(
@@ -259,10 +243,8 @@ def replay_mis(
     """
     chosen = settings or MisSettings()
     asked = graph if isinstance(graph, UnitDiskGraph) else unit_disk_graph(graph, radius)
-    _, start = mis_ansatz(asked, chosen, device)
-    optimum = independence_number(asked)
-    estimator, policy = _parts(asked, chosen, start, optimum, optimiser)
-    return _result(asked, optimum, estimator, replay_loop(record, estimator, policy))
+    problem = _Problem.of(asked, chosen, device, optimiser)
+    return problem.result(replay_loop(record, problem.estimator, problem.policy))
 
 
 def mis_ansatz(
@@ -302,31 +284,81 @@ def mis_ansatz(
     return ansatz, tuple(start.tolist())
 
 
-def _parts(
-    graph: UnitDiskGraph,
-    settings: MisSettings,
-    start: Point,
-    optimum: int | None,
-    optimiser: Optimiser | None,
-) -> tuple[SetEstimator, FindSet]:
-    """Estimator and policy of a loop; equal arguments give equal ones."""
-    estimator = SetEstimator(graph, settings.part, optimum)
-    plan: ShotPlan
-    errors = None
-    if settings.fixed_shots is not None:
-        plan = FixedShots(settings.fixed_shots)
-    else:
-        plan = EarlyStop(max_shots=settings.max_shots, block=settings.block)
-        errors = Refinement(settings.first_error, settings.last_error)
-    policy = FindSet(
-        optimiser or _search(settings, start, errors),
-        plan,
-        estimator,
-        settings.wanted_size,
-        max_points=settings.n_points,
-        final=FixedShots(settings.final_shots),
-    )
-    return estimator, policy
+@dataclass(frozen=True, slots=True, eq=False)
+class _Problem:
+    """The parts of a loop; equal arguments give equal ones."""
+
+    graph: UnitDiskGraph
+    optimum: int | None
+    ansatz: AnalogAnsatz
+    estimator: SetEstimator
+    policy: FindSet
+
+    @staticmethod
+    def of(
+        graph: UnitDiskGraph, settings: MisSettings, device: str, optimiser: Optimiser | None
+    ) -> _Problem:
+        ansatz, start = mis_ansatz(graph, settings, device)
+        optimum = independence_number(graph)
+        estimator = SetEstimator(graph, settings.part, optimum)
+        plan: ShotPlan
+        errors = None
+        if settings.fixed_shots is not None:
+            plan = FixedShots(settings.fixed_shots)
+        else:
+            plan = EarlyStop(max_shots=settings.max_shots, block=settings.block)
+            errors = Refinement(settings.first_error, settings.last_error)
+        policy = FindSet(
+            optimiser or _search(settings, start, errors),
+            plan,
+            estimator,
+            settings.wanted_size,
+            max_points=settings.n_points,
+            final=FixedShots(settings.final_shots),
+        )
+        return _Problem(graph, optimum, ansatz, estimator, policy)
+
+    def loop(
+        self,
+        link: Link,
+        settings: MisSettings,
+        events: Path | str | Sink | None,
+        record: Path | str | None,
+    ) -> FeedbackLoop:
+        shots = settings.fixed_shots or settings.max_shots
+        return FeedbackLoop(
+            link,
+            _program(self.ansatz),
+            self.estimator,
+            self.policy,
+            block=settings.block,
+            seed=settings.seed,
+            events=events,
+            record=record,
+            name=f"largest independent set of {self.graph.name}",
+            unit="vertices",
+            reference=None if self.optimum is None else -float(self.optimum),
+            baseline_shots=settings.n_points * shots + settings.final_shots,
+        )
+
+    def result(self, loop: LoopResult) -> MisResult:
+        found, sets = loop.result, self.estimator
+        assert isinstance(found, Minimum)
+        assert sets.best is not None
+        shares = [n_largest / n if n else 0.0 for n, n_largest in sets.counts]
+        n_shots, n_largest = sets.counts[-1]
+        known = self.optimum is not None
+        return MisResult(
+            graph=self.graph,
+            best=repaired(self.graph, sets.best[1]),
+            optimum=self.optimum,
+            p_optimum=shares[-1] if known else None,
+            p_optimum_first=shares[0] if known else None,
+            p_interval=bernoulli_interval(n_largest, n_shots) if known else None,
+            point=found.point,
+            estimate=found.estimate,
+            loop=loop,
+        )
 
 
 def _search(settings: MisSettings, start: Point, errors: Refinement | None) -> Optimiser:
@@ -358,25 +390,3 @@ def _program(ansatz: AnalogAnsatz) -> LoopProgram:
     names += [f"detuning {k}" for k in range(ansatz.detuning.n_free)]
     n_bits = len(ansatz.base.spec.sites_um)
     return LoopProgram((ansatz.to_json(),), n_bits, parameters, tuple(names))
-
-
-def _result(
-    graph: UnitDiskGraph, optimum: int | None, estimator: SetEstimator, loop: LoopResult
-) -> MisResult:
-    found = loop.result
-    assert isinstance(found, Minimum)
-    assert estimator.best is not None
-    shares = [n_largest / n if n else 0.0 for n, n_largest in estimator.counts]
-    n_shots, n_largest = estimator.counts[-1]
-    known = optimum is not None
-    return MisResult(
-        graph=graph,
-        best=repaired(graph, estimator.best[1]),
-        optimum=optimum,
-        p_optimum=shares[-1] if known else None,
-        p_optimum_first=shares[0] if known else None,
-        p_interval=bernoulli_interval(n_largest, n_shots) if known else None,
-        point=found.point,
-        estimate=found.estimate,
-        loop=loop,
-    )
