@@ -97,7 +97,7 @@ def test_every_example_is_tested() -> None:
 
 
 def test_drift_tracking(tmp_path: Path, capsys) -> None:
-    error, with_feedback, without = main_of("drift_tracking")(600, tmp_path / "drift.png")
+    error, with_feedback, without = main_of("drift_tracking")(300, tmp_path / "drift.png")
     assert error < 0.004
     assert with_feedback < 0.02 < without
     assert (tmp_path / "drift.png").stat().st_size > 10_000
