@@ -16,7 +16,7 @@ from cudaq_target.fakes.service import (
     jsend,
     jsend_error,
 )
-from cudaq_target.fakes.tokens import Account, Tokens
+from cudaq_target.fakes.tokens import Account, Tokens, oauth_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,11 +187,14 @@ class FakeCloud(FakeService):
             *self.desk.routes(),
         )
 
-    def _error(self, refusal: Refusal) -> Reply:
+    def _error(self, refusal: Refusal, endpoint: str) -> Reply:
+        if endpoint == "token":
+            return oauth_error(refusal.status, "access_denied", refusal.description)
         return jsend_error(refusal)
 
     def _prepare(self) -> None:
         self.orders.load()
+        devices.device("EMU_FREE")  # Pulser is loaded here, and not by a thread of a connection
 
     def _end(self) -> None:
         self.orders.close()

@@ -193,7 +193,9 @@ def _pulser_counts(
     if not sequence.is_measured():
         bases = sequence.get_addressed_bases()
         sequence.measure("digital" if "digital" in bases else bases[0])
-    bit_strings = import_module("pulser.backend").BitStrings(num_shots=n_shots)
+    # What reads as 1 where atoms have three levels.
+    one_state = {"digital": "h", "ground-rydberg": "r"}.get(sequence.get_measurement_basis())
+    bit_strings = import_module("pulser.backend").BitStrings(num_shots=n_shots, one_state=one_state)
     config = simulation.QutipConfig(observables=[bit_strings])
     try:
         with seeded_numpy(int(rng.integers(2**32))), warnings.catch_warnings():

@@ -128,7 +128,7 @@ class FakeQpu(FakeService):
             Route("programs.get", "GET", f"{_PREFIX}/programs/{{uid}}", self._program),
         )
 
-    def _error(self, refusal: Refusal) -> Reply:
+    def _error(self, refusal: Refusal, endpoint: str) -> Reply:  # noqa: ARG002
         return jsend_error(refusal)
 
     def _prepare(self) -> None:

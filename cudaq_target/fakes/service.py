@@ -290,8 +290,8 @@ class FakeService:
     def _make_routes(self) -> Sequence[Route]:
         raise NotImplementedError
 
-    def _error(self, refusal: Refusal) -> Reply:
-        """Write an error as the service does."""
+    def _error(self, refusal: Refusal, endpoint: str) -> Reply:
+        """Write an error as the service does at this endpoint ("" where there is none)."""
         raise NotImplementedError
 
     def _prepare(self) -> None:
@@ -317,10 +317,10 @@ class FakeService:
             request = _with(request, captured)
             reply = self._carried_out(route, request)
         except Refusal as refusal:
-            reply = self._error(refusal)
+            reply = self._error(refusal, endpoint)
         except Exception as error:  # noqa: BLE001 - a bug must not look like a dropped line
             _LOG.exception("%s: %s %s", self.name, method, parts.path)
-            reply = self._error(Refusal(500, f"{type(error).__name__}: {error}"))
+            reply = self._error(Refusal(500, f"{type(error).__name__}: {error}"), endpoint)
         self.requests.append(
             Exchange(
                 endpoint,

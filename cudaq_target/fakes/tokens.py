@@ -137,12 +137,12 @@ class Account:
             expected = {"client_id": self.client_id, "client_secret": self.client_secret}
             subject, refused = self.client_id, (401, "access_denied", "Unauthorized")
         else:
-            return _oauth_error(403, "unsupported_grant_type", f"Unsupported grant type: {grant}")
+            return oauth_error(403, "unsupported_grant_type", f"Unsupported grant type: {grant}")
         for name in (*needed, *expected):
             if not checks.form(values, name):
-                return _oauth_error(400, "invalid_request", f"Missing required parameter: {name}")
+                return oauth_error(400, "invalid_request", f"Missing required parameter: {name}")
         if any(checks.form(values, name) != value for name, value in expected.items()):
-            return _oauth_error(*refused)
+            return oauth_error(*refused)
         token = tokens.issue(subject)
         lifetime_s = int(tokens.lifetime_s)
         return Reply.of(
@@ -159,5 +159,6 @@ def _values(request: Request) -> dict[str, list[str]]:
     return {name: [str(value)] for name, value in sent.items()}
 
 
-def _oauth_error(status: int, error: str, description: str) -> Reply:
+def oauth_error(status: int, error: str, description: str) -> Reply:
+    """Write an error of RFC 6749."""
     return Reply.of(status, {"error": error, "error_description": description})

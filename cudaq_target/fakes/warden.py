@@ -155,6 +155,7 @@ class FakeWarden(FakeService):
         )
         self.sessions: dict[str, WardenSession] = {}
         self.jobs: list[WardenJob] = []
+        self._accessibility: tuple[bool, str] | None = None
 
     def open_session(self, uid: int, job_id: str = "1") -> str:
         """Open a session, as a scheduler's hook does through the API.
@@ -229,15 +230,15 @@ class FakeWarden(FakeService):
             *(optional if self._can_cancel else ()),
         )
 
-    def _error(self, refusal: Refusal) -> Reply:
+    def _error(self, refusal: Refusal, endpoint: str) -> Reply:  # noqa: ARG002
         detail: object = refusal.description
         if refusal.status == 422:
             detail = [{"type": "value_error", "loc": ["body"], "msg": refusal.description}]
         return Reply(refusal.status, json.dumps({"detail": detail}).encode(), refusal.headers)
 
     def _prepare(self) -> None:
-        self._accessibility: tuple[bool, str] | None = None
         self.orders.load()
+        devices.found(self._device)  # Pulser is loaded here, and not by a thread of a connection
 
     def _end(self) -> None:
         self.orders.close()
