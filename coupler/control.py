@@ -44,7 +44,7 @@ from cudaq_target.coupler.errors import HandlerStuckError, ProgramRefusedError
 from cudaq_target.coupler.frame import HEADER_BYTES, Status
 from cudaq_target.coupler.payload import shots_that_fit
 from cudaq_target.coupler.shot_sender import ShotSender
-from cudaq_target.coupler.stream import CREDIT_BYTES, PART_HEADER_BYTES
+from cudaq_target.coupler.stream import CREDIT_BYTES, PART_HEADER_BYTES, Credit
 
 if TYPE_CHECKING:
     from cudaq_target.coupler.control_run import Measuring
@@ -109,7 +109,7 @@ class ControlServer:
         pull_bytes = CREDIT_BYTES + PULL_WAIT.size
         return (
             Function(LOAD_PROGRAM, self._load, LOAD_HEADER.size),
-            Function(RUN, self._run, RUN_HEADER.size),
+            Function(RUN, self._run, RUN_HEADER.size, may_pend=True),
             Function(STOP, self._stop, RUN_ID.size, RUN_ID.size),
             Function(STATUS, self._status, RUN_ID.size, RUN_ID.size),
             Function(SPECS, self._specs, SPECS_OFFSET.size, SPECS_OFFSET.size),
@@ -139,13 +139,11 @@ class ControlServer:
         now_ns = self.advance_runs()
         done, self._displaced = self._displaced, []
         for run_id, run in list(self._awaited.items()):
-            pull = run.pull
-            assert pull is not None  # what makes a run awaited
-            parts = run.parts(pull.capacity, now_ns)
-            if parts or now_ns >= pull.expires_ns:
+            answer = run.answer(now_ns)
+            if answer is not None:
                 run.pull = None
                 del self._awaited[run_id]
-                done.append(Completion(pull.ticket, Status.OK, parts))
+                done.append(answer)
         return done
 
     @property
@@ -286,7 +284,15 @@ class ControlServer:
         run = Run(wire, request.n_shots, measuring, sender, limit_ns, pulled_ns=now_ns)
         self._runs[request.run_id] = self._active[request.run_id] = run
         self._counters.runs += 1
-        return _pack(call, STARTED.pack(n_qubits))
+        head = STARTED.pack(n_qubits)
+        if not request.wait_ns:
+            return _pack(call, head)
+        expires_ns = now_ns + min(request.wait_ns, MAX_WAIT_NS)
+        run.pull = Pull(call.ticket, len(call.result) - len(head), expires_ns, head)
+        self._awaited[request.run_id] = run
+        sender.on_credit(Credit(request.run_id, 0, request.limit, 0, is_complete=False), now_ns)
+        measuring.allow(min(request.limit, self.options.max_held))
+        return PENDING
 
     def _measuring(self, call: Call, request: RunRequest) -> tuple[Measuring, int]:
         """The machine's part of a run, and its measured bits per shot."""
@@ -327,12 +333,12 @@ class ControlServer:
         return min(block, n_fit)
 
     def _forget_ended(self) -> None:
-        """Forget runs that have ended, those first whose clients were told everything."""
-        ended = [run_id for run_id in self._runs if run_id not in self._active]
-        if len(ended) < MAX_ENDED_RUNS:
+        """Forget runs that have ended, many at once, first those that were told everything."""
+        if len(self._runs) - len(self._active) < MAX_ENDED_RUNS:
             return
+        ended = [run_id for run_id in self._runs if run_id not in self._active]
         ended.sort(key=lambda run_id: not self._runs[run_id].is_told)
-        for run_id in ended[: len(ended) + 1 - MAX_ENDED_RUNS]:
+        for run_id in ended[: MAX_ENDED_RUNS // 4]:
             if run_id not in self._awaited:
                 del self._runs[run_id]
 

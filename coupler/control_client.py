@@ -36,6 +36,8 @@ from cudaq_target.coupler.stream import SHOT_BATCH, SHOT_END, SHOT_GAP, split_pa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from typing_extensions import Buffer
+
     from cudaq_target.coupler.link import Link
     from cudaq_target.coupler.payload import ShotBatch
 
@@ -135,6 +137,7 @@ class ControlClient:
         block: int = 0,
         decide: str | None = None,
         run_id: int | None = None,
+        wait_ns: int = 0,
     ) -> RemoteRun:
         """Start to measure.
 
@@ -153,6 +156,9 @@ class ControlClient:
                 whether to go on (`control_messages.DECIDE`): shm, ipc, or tcp and udp of 127.0.0.1.
             run_id: Names the run, 64 bits, never used before; at random by default. A call whose
                 answer was lost is repeated with the same number, and starts the run once.
+            wait_ns: How long the call waits for shots, which it then brings along (ns), which saves
+                a round trip: `receiver.take` may have some at once, even all; shorter than the
+                time-out of the link.
 
         Raises:
             RemoteCallError: The machine is busy, or refuses, and says why.
@@ -167,9 +173,14 @@ class ControlClient:
             seed,
             block,
             decide or "",
+            limit=window if wait_ns else 0,
+            wait_ns=wait_ns,
         )
-        (n_qubits,) = STARTED.unpack(_ask(self._call, RUN, request.to_bytes()))
-        return RemoteRun(self._call, request.run_id, n_shots, n_qubits, window=window)
+        answer = _ask(self._call, RUN, request.to_bytes())
+        (n_qubits,) = STARTED.unpack_from(answer)
+        run = RemoteRun(self._call, request.run_id, n_shots, n_qubits, window=window)
+        run.receive(memoryview(answer)[STARTED.size :])
+        return run
 
 
 class RemoteRun:
@@ -271,7 +282,11 @@ class RemoteRun:
             raise StreamLostError(self.run_id, self.receiver.n_delivered, self.receiver.n_missing)
         if status not in {Status.OK, Status.BAD_REQUEST}:
             raise RemoteCallError(SHOT_PULL, status)
-        for kind, payload in split_parts(result if status == Status.OK else b""):
+        self.receive(result if status == Status.OK else b"")
+
+    def receive(self, messages: Buffer) -> None:
+        """Take messages of the machine, as the answers to `run` and `shot_pull` hold them."""
+        for kind, payload in split_parts(messages):
             if kind == _ENDED:
                 self.ended = RunStatus.from_bytes(payload)
             else:

@@ -26,10 +26,10 @@ DECIDE: Final = "decide"
 
 LOAD_HEADER: Final = struct.Struct("<QII")
 LOADED: Final = struct.Struct("<I")
-RUN_HEADER: Final = struct.Struct("<QQQQQIII")
+RUN_HEADER: Final = struct.Struct("<QQQQQQQIII")
 STARTED: Final = struct.Struct("<I")
 RUN_ID: Final = struct.Struct("<Q")
-STATUS_HEADER: Final = struct.Struct("<IIQQQ")
+STATUS_HEADER: Final = struct.Struct("<IIQQQQ")
 SPECS_OFFSET: Final = struct.Struct("<I")
 SPECS_HEADER: Final = struct.Struct("<I")
 PULL_WAIT: Final = struct.Struct("<Q")
@@ -103,6 +103,9 @@ class RunRequest:
             hands so many at once to `decide`; 0 leaves it to the machine.
         decide: Endpoint on the machine's own host that is asked after every block whether to go
             on; empty for none.
+        limit: Credit: the number of the first shot that the receiver would discard.
+        wait_ns: How long the answer may wait for shots, which it then brings along (ns); 0 for an
+            answer at once.
     """
 
     run_id: int
@@ -113,6 +116,8 @@ class RunRequest:
     seed: int = 0
     block: int = 0
     decide: str = ""
+    limit: int = 0
+    wait_ns: int = 0
 
     def to_bytes(self) -> bytes:
         """The arguments of `run`."""
@@ -124,6 +129,8 @@ class RunRequest:
             self.n_shots,
             self.deadline_ns,
             self.seed,
+            self.limit,
+            self.wait_ns,
             len(values),
             self.block,
             len(decide),
@@ -136,7 +143,7 @@ class RunRequest:
         view = memoryview(arguments)
         if view.nbytes < RUN_HEADER.size:
             return None
-        *ids, seed, n_parameters, block, n_decide = RUN_HEADER.unpack_from(view)
+        *ids, seed, limit, wait_ns, n_parameters, block, n_decide = RUN_HEADER.unpack_from(view)
         end = RUN_HEADER.size + 8 * n_parameters
         if view.nbytes != end + n_decide or n_decide > MAX_DECIDE_BYTES:
             return None
@@ -145,7 +152,7 @@ class RunRequest:
             decide = bytes(view[end:]).decode()
         except UnicodeDecodeError:
             return None
-        return RunRequest(*ids, values, seed, block, decide)
+        return RunRequest(*ids, values, seed, block, decide, limit, wait_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +166,8 @@ class RunStatus:
         reason: Why it failed or was refused, in the machine's words; empty where it was not.
         n_measured: Shots that the machine measured.
         n_ahead: Runs whose turn comes before the next turn of this one.
+        machine_ns: Time that the machine spent on measuring these shots (ns); at a cadence, one
+            period for each shot at least. Lowering the program is not part of it.
     """
 
     state: RunState
@@ -167,11 +176,17 @@ class RunStatus:
     reason: str = ""
     n_measured: int = 0
     n_ahead: int = 0
+    machine_ns: int = 0
 
     def to_bytes(self, capacity: int) -> bytes:
         """The result of `status`, with a reason cut to `capacity` bytes."""
         head = STATUS_HEADER.pack(
-            self.state, self.n_ahead, self.n_measured, self.n_sent, self.n_shots
+            self.state,
+            self.n_ahead,
+            self.n_measured,
+            self.n_sent,
+            self.n_shots,
+            self.machine_ns,
         )
         return (head + self.reason.encode())[:capacity]
 
@@ -181,11 +196,11 @@ class RunStatus:
         view = memoryview(result)
         if view.nbytes < STATUS_HEADER.size:
             return None
-        state, n_ahead, n_measured, n_sent, n_shots = STATUS_HEADER.unpack_from(view)
+        state, n_ahead, n_measured, n_sent, n_shots, machine_ns = STATUS_HEADER.unpack_from(view)
         if state not in _STATES:
             return None
         reason = bytes(view[STATUS_HEADER.size :]).decode(errors="ignore")
-        return RunStatus(RunState(state), n_sent, n_shots, reason, n_measured, n_ahead)
+        return RunStatus(RunState(state), n_sent, n_shots, reason, n_measured, n_ahead, machine_ns)
 
 
 @dataclass(frozen=True, slots=True)

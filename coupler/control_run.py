@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from cudaq_target.coupler.control_messages import STATUS, STATUS_HEADER, RunState, RunStatus
-from cudaq_target.coupler.frame import function_id
+from cudaq_target.coupler.dispatch import Completion
+from cudaq_target.coupler.frame import Status, function_id
 from cudaq_target.coupler.payload import BATCH_HEADER_BYTES, row_words
 from cudaq_target.coupler.shot_sender import kind_of
 from cudaq_target.coupler.stream import PART_HEADER_BYTES, End, join_parts
@@ -39,6 +40,10 @@ class Measuring(Protocol):
         """Runs whose turn comes before its next one."""
 
     @property
+    def machine_ns(self) -> int:
+        """Time that the machine spent on it (ns); 0 where nobody knows."""
+
+    @property
     def is_done(self) -> bool:
         """Whether no shot follows those that `poll` has given."""
 
@@ -60,6 +65,7 @@ class Polled:
     """A run of a machine that measures on its own."""
 
     n_ahead: Final = 0
+    machine_ns: Final = 0
 
     def __init__(self, run: MachineRun) -> None:
         """Watch a run."""
@@ -112,6 +118,11 @@ class Queued:
         return self._worker.n_ahead(self._job)
 
     @property
+    def machine_ns(self) -> int:
+        """See `Measuring.machine_ns`."""
+        return self._job.machine_ns
+
+    @property
     def is_done(self) -> bool:
         """See `Measuring.is_done`."""
         # The order matters: what the machine's thread gives before the end is seen after it.
@@ -153,11 +164,19 @@ class Queued:
 
 @dataclass(slots=True)
 class Pull:
-    """A request for shots that waits for one."""
+    """A request for shots that waits for one.
+
+    Attributes:
+        ticket: The request.
+        capacity: Room for messages (bytes).
+        expires_ns: When it is answered without any (ns).
+        head: What the answer begins with; not empty where the request is the one that starts.
+    """
 
     ticket: Ticket
     capacity: int
     expires_ns: int
+    head: bytes = b""
 
 
 @dataclass(slots=True)
@@ -234,7 +253,13 @@ class Run:
         n_ahead = 0 if self.sender.is_finished else self.measuring.n_ahead
         n_measured = max(self.measuring.n_measured, self.sender.n_sent)
         return RunStatus(
-            self.state, self.sender.n_sent, self.n_shots, self.reason, n_measured, n_ahead
+            self.state,
+            self.sender.n_sent,
+            self.n_shots,
+            self.reason,
+            n_measured,
+            n_ahead,
+            self.measuring.machine_ns,
         )
 
     def parts(self, capacity: int, now_ns: int) -> bytes:
@@ -256,6 +281,19 @@ class Run:
                 messages.append((_STATUS_ID, status))
                 break
         return join_parts(messages)
+
+    def answer(self, now_ns: int) -> Completion | None:
+        """What to say to the pull that waits; None where it waits on."""
+        pull = self.pull
+        if pull is None:
+            return None
+        if pull.head and self.state is RunState.REFUSED and not self.is_active:
+            reason = self.reason.encode()[: pull.capacity]
+            return Completion(pull.ticket, Status.BAD_REQUEST, reason)
+        parts = self.parts(pull.capacity, now_ns)
+        if not parts and now_ns < pull.expires_ns:
+            return None
+        return Completion(pull.ticket, Status.OK, pull.head + parts)
 
     def _end_bytes(self) -> int:
         """Room that the end of the stream and the status take (bytes)."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from cudaq_target.coupler.control_turns import Turns
 from cudaq_target.coupler.errors import CouplerError, ProgramRefusedError
+from cudaq_target.coupler.machine import Preparing
 from cudaq_target.coupler.payload import row_words, shot_batch
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class Job:
         failure: Why it broke off; None where it did not.
         refusal: Why it never began; None where it did.
         is_over: Whether nothing more comes into `rows`.
+        machine_ns: Time spent on measuring (ns).
+        is_prepared: Whether the source was told to prepare.
+        undecided: Measured, and not part of a whole block yet.
+        n_decided: Shots that were decided about.
     """
 
     run_id: int
@@ -86,6 +91,8 @@ class Job:
     failure: str | None = None
     refusal: str | None = None
     is_over: bool = False
+    machine_ns: int = 0
+    is_prepared: bool = False
     undecided: list[Rows] = field(default_factory=list)
     n_decided: int = 0
 
@@ -287,7 +294,13 @@ class Worker:
 
     def _measure(self, job: Job, n_shots: int) -> None:
         try:
+            if not job.is_prepared:
+                job.is_prepared = True
+                if isinstance(job.source, Preparing):
+                    job.source.prepare()
+            begin_ns = time.monotonic_ns()
             rows = _checked(job.source.measure(n_shots), n_shots, job.source.n_qubits)
+            spent_ns = time.monotonic_ns() - begin_ns
         except ProgramRefusedError as error:
             if job.n_measured == 0:
                 job.refusal = str(error)
@@ -298,6 +311,7 @@ class Worker:
             _LOG.exception("run %#x failed on the machine", job.run_id)
             job.failure = f"{type(error).__name__}: {error}"
             return
+        job.machine_ns += max(spent_ns, len(rows) * self._clock.period_ns)
         job.rows.append(rows)
         job.n_measured += len(rows)
         self.n_measured += len(rows)

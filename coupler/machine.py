@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -105,6 +105,19 @@ class LazyRun(Protocol):
 
     def close(self) -> None:
         """Give everything back; called once, whether or not all shots were measured."""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """What a `LazyRun` may do besides, so that it does not count as measuring."""
+
+    def prepare(self) -> None:
+        """Bind parameters, lower the program, load it; called once, before the first shot.
+
+        Raises:
+            ProgramRefusedError: The machine cannot do this run; the message goes to the client.
+            Exception: Anything else fails the run, and its words go to the client.
+        """
 
 
 class LazyMachine(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json as json_format
 import os
 import select
@@ -94,6 +95,8 @@ def serve(
     )
     if isinstance(made, EmulatedMachine):
         made.warm_up()
+    gc.collect()
+    gc.freeze()  # what was loaded stays, and need not be looked through again and again
     server = coupler.serve(
         made,
         bind,

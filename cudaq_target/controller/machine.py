@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pulser import NoiseModel
 
+    from cudaq_target.analog.program import AnalogProgram
     from cudaq_target.coupler.machine import LazyMachine
     from cudaq_target.device import PulserDevice
+    from cudaq_target.program import Program
 
     Reals = NDArray[np.float64]
     Words = NDArray[np.uint64]
@@ -120,16 +122,31 @@ class Loaded:
     kept: OrderedDict[bytes, Draws] = field(default_factory=OrderedDict)
     n_unseeded: int = 0
 
-    def draws(self, values: Reals, settings: Settings) -> Draws:
-        """The emulated program of some values; used from the machine's thread alone.
+    def bind(self, values: Reals) -> Program | AnalogProgram | None:
+        """The program of some values; None where it is emulated already.
 
         Raises:
-            TargetError: The device refuses it, or it does not fit into memory.
+            TargetError: The device refuses it.
+        """
+        return None if values.tobytes() in self.kept else self.family.bind(values)
+
+    def draws(
+        self, values: Reals, program: Program | AnalogProgram | None, settings: Settings
+    ) -> Draws:
+        """The emulated program of some values; used from the machine's thread alone.
+
+        Args:
+            values: Of its parameters.
+            program: From `bind`.
+            settings: What to emulate.
+
+        Raises:
+            TargetError: It does not fit into memory, or the machine does not run it.
         """
         key = values.tobytes()
         found = self.kept.pop(key, None)
         if found is None:
-            found = draws_of(self.family.bind(values), settings)
+            found = draws_of(self.family.bind(values) if program is None else program, settings)
         self.kept[key] = found
         while len(self.kept) > 1 and (
             len(self.kept) > _MAX_KEPT
@@ -267,20 +284,31 @@ class EmulatedRun:
         self.n_qubits = program.family.n_bits
         self._program, self._values, self._settings = program, values, settings
         self._entropy = [*entropy, program.program_id, program_id_of(values.tobytes().hex())]
+        self._bound: Program | AnalogProgram | None = None
         self._draws: Draws | None = None
         self._n_blocks = 0
         self._left: Words = np.zeros((0, 0), dtype=np.uint64)
+
+    def prepare(self) -> None:
+        """Lower the program.
+
+        Raises:
+            ProgramRefusedError: The device refuses it.
+        """
+        with refused():
+            self._bound = self._program.bind(self._values)
 
     def measure(self, n_shots: int) -> Words:
         """Measure up to `n_shots` shots; the first ones emulate the program.
 
         Raises:
-            ProgramRefusedError: The device refuses the program, or it does not fit into memory.
+            ProgramRefusedError: It does not fit into memory, or the machine does not run it.
         """
         if len(self._left) == 0:
             with refused():
                 if self._draws is None:
-                    self._draws = self._program.draws(self._values, self._settings)
+                    self._draws = self._program.draws(self._values, self._bound, self._settings)
+                    self._bound = None
                 seeds = np.random.SeedSequence(self._entropy, spawn_key=(self._n_blocks,))
                 self._left = self._draws.block(np.random.default_rng(seeds))
             self._n_blocks += 1

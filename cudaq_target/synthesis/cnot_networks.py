@@ -7,6 +7,7 @@ is a chain of n-1. A permutation that is left over costs nothing here, since SWA
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cudaq_target.circuit import Gate
@@ -92,7 +93,7 @@ def _shorter(network: Sequence[Gate]) -> list[Gate] | None:
             rows[a], rows[b] = rows[b], rows[a]
         else:
             rows[index[gate.targets[0]]] ^= rows[index[gate.controls[0]]]
-    reduced = reduce_to_permutation(rows)
+    reduced = _reduced(tuple(rows))
     if reduced is None or len(reduced[0]) >= n_before:
         return None
     cnots, source_of = reduced
@@ -143,6 +144,10 @@ def reduce_to_permutation(rows: Sequence[int]) -> tuple[list[Cnot], list[int]] |
         inverse[control] ^= inverse[target]
         cnots.append(chosen)
     return cnots, [row.bit_length() - 1 for row in matrix]
+
+
+# A loop that binds new angles to a kernel meets the same networks again and again.
+_reduced = lru_cache(maxsize=1024)(reduce_to_permutation)
 
 
 def _inverse_transposed(rows: Sequence[int]) -> list[int]:

@@ -258,9 +258,7 @@ def test_deadline_stops_the_machine():
     run = setup.start(10_000, deadline_ns=50_000_000)
     shots = taken(run.batches())
     assert 40 <= len(shots) <= 51
-    assert run.status() == RunStatus(
-        RunState.DEADLINE, len(shots), 10_000, n_measured=len(shots)
-    )
+    assert run.status() == RunStatus(RunState.DEADLINE, len(shots), 10_000, n_measured=len(shots))
 
 
 def test_failure_on_the_machine_is_reported():
@@ -387,18 +385,50 @@ def test_client_that_never_pulls_does_not_block_the_machine():
     assert taken(lost.batches()) == list(range(8))
 
 
-def test_ended_runs_are_forgotten_in_order():
-    setup = Setup()
-    runs = []
-    for _ in range(MAX_ENDED_RUNS + 1):
-        runs.append(setup.start(1))
-        setup.machine.runs[-1].measure(1)
-        setup.dispatcher.tend()
+def test_ended_runs_are_forgotten_those_first_that_were_told_everything():
+    setup = Setup(before_poll=measure_ten)
+    untold = setup.start(1)
+    setup.machine.runs[-1].measure(1)
+    setup.dispatcher.tend()
+    told = []
+    for _ in range(MAX_ENDED_RUNS):
+        told.append(setup.start(1))
+        assert taken(told[-1].batches()) == [0]
     with pytest.raises(RemoteCallError, match="no such run"):
-        runs[0].status()
+        told[0].status()
     with pytest.raises(RemoteCallError, match="no such run"):
-        runs[0].stop()
-    assert runs[1].status().state is RunState.DONE
+        told[0].stop()
+    assert told[-1].status().state is RunState.DONE
+    assert taken(untold.batches()) == [0]
+    assert len(setup.server._runs) <= MAX_ENDED_RUNS + 1
+
+
+def test_shots_come_with_the_answer_that_starts_their_run():
+    setup = Setup(before_poll=measure_ten)
+    n_calls = setup.next_id
+    run = setup.start(10, wait_ns=10**9)
+    assert setup.next_id == n_calls + 2
+    assert run.ended == RunStatus(RunState.DONE, 10, 10, n_measured=10)
+    assert taken(run.batches()) == list(range(10))
+    assert setup.next_id == n_calls + 2
+    late = setup.start(100, wait_ns=3_000_000)
+    assert taken(late.batches()) == list(range(100))
+
+
+def test_lost_answer_to_a_start_loses_no_shots():
+    setup = Setup(before_poll=measure_ten)
+    program_id = setup.client.load_program("p")
+
+    def broken(name, arguments):
+        setup.call(name, arguments)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        ControlClient(broken).run(program_id, 20, run_id=7, wait_ns=10**9)
+    run = setup.client.run(program_id, 20, run_id=7, wait_ns=10**9)
+    setup.now_ns += 200_000_000
+    assert taken(run.batches()) == list(range(20))
+    assert len(setup.machine.runs) == 1
 
 
 @pytest.mark.parametrize("name", ["load_program", "run", "stop", "status", "specs", "shot_pull"])
@@ -418,8 +448,8 @@ def test_messages_come_back():
     assert again.to_bytes() == request.to_bytes()
     status = RunStatus(RunState.FAILED, 1, 2, "né")
     assert RunStatus.from_bytes(status.to_bytes(1000)) == status
-    assert RunStatus.from_bytes(status.to_bytes(34)) == RunStatus(RunState.FAILED, 1, 2, "n")
-    assert RunStatus.from_bytes(b"\xff" * 32) is None
+    assert RunStatus.from_bytes(status.to_bytes(42)) == RunStatus(RunState.FAILED, 1, 2, "n")
+    assert RunStatus.from_bytes(b"\xff" * 40) is None
     assert RunStatus.from_bytes(b"") is None
     credit = Credit(1, 2, 3, 4, is_complete=True)
     assert read_pull(pull_arguments(credit, 5)) == (credit, 5)
