@@ -44,7 +44,6 @@ from cudaq_target.coupler.server import serve
 from cudaq_target.coupler.shm import Dispatcher
 from cudaq_target.coupler.shot_handlers import batch_shape
 from cudaq_target.coupler.transports.interface import TransportOptions
-from cudaq_target.kernels.cpu.layout import LANES, TILE_WORDS
 from cudaq_target.kernels.jit import compiled
 
 if TYPE_CHECKING:
@@ -67,10 +66,10 @@ _N_WORDS, _SESSION, _NEXT_SHOT, _SETTING, _BLOCK, _MAX_SHOTS, _N_RUN, _DECIDED =
 _N_BITS, _MAX_ROWS, _BOUNDARY, _ROOM, _SETTINGS, _N_BOUNDARY = range(8, 14)
 # Places of the numbers.
 _OTHERS, _OTHERS_LOW, _OTHERS_HIGH, _PRIOR, _NORMAL = range(16, 21)
-_RULE, _TALLY, _HEAD_WORDS = 24, 32, 40
+_ANSWER, _RULE, _TALLY, _HEAD_WORDS = 21, 24, 32, 40
 # Entries of a setting's part of the directory: places and lengths of its tables.
-_KIND, _CONSTANT, _STARTS, _N_TERMS, _QUBITS, _N_QUBITS, _EVEN, _N_EVEN = range(8)
-_ODD, _FACTORS, _N_FACTORS, _MASKS, _N_MASKS, _TABLE, _N_TABLE = range(8, 15)
+_KIND, _CONSTANT, _MASKS, _N_MASKS, _ADDS, _N_ADDS, _TABLE, _N_TABLE = range(8)
+_STARTS, _N_STARTS, _QUBITS, _N_QUBITS, _FACTORS, _N_FACTORS = range(8, 14)
 _DIRECTORY_WORDS = 16
 
 
@@ -90,18 +89,19 @@ def decide_(arguments: Bytes, result: Bytes, state: Words) -> int:
     n_shots, n_bits = batch_shape(arguments)
     if n_shots < 1 or n_bits != counters[_N_BITS] or n_shots > counters[_MAX_ROWS]:
         return -_BAD_REQUEST
-    head = arguments[:16].view(np.uint64)
-    if head[0] != state[_SESSION] or np.int64(head[1]) != counters[_NEXT_SHOT]:
+    words = arguments.view(np.uint64)
+    if words[0] != state[_SESSION] or np.int64(words[1]) != counters[_NEXT_SHOT]:
         return -_BAD_REQUEST
     if len(result) < 28:
         return -_BAD_REQUEST
-    rows = arguments[_HEADER_BYTES:].view(np.uint64).reshape((n_shots, (n_bits + 63) // 64))
+    rows = words[3:].reshape((n_shots, (n_bits + 63) // 64))
     values = numbers[counters[_ROOM] : counters[_ROOM] + n_shots]
-    evaluate_(rows, n_bits, values, state)
+    evaluate_(rows, values, state, counters, numbers)
     counters[_NEXT_SHOT] += n_shots
     tally = numbers[_TALLY : _TALLY + TALLY_WORDS]
     boundary = numbers[counters[_BOUNDARY] : counters[_BOUNDARY] + counters[_N_BOUNDARY]]
     first = 0
+    half = -1.0
     while first < n_shots and counters[_DECIDED] == 0:
         n_to_block = counters[_BLOCK] - counters[_N_RUN] % counters[_BLOCK]
         end = min(n_shots, first + n_to_block)
@@ -109,17 +109,20 @@ def decide_(arguments: Bytes, result: Bytes, state: Words) -> int:
             return -_BAD_REQUEST
         counters[_N_RUN] += end - first
         first = end
+        half = -1.0
         is_whole = counters[_N_RUN] % counters[_BLOCK] == 0
         if is_whole and counters[_N_RUN] < counters[_MAX_SHOTS]:
             deviation = deviation_(tally, numbers[_PRIOR])
             half = half_(numbers, boundary, tally, deviation)
             rule = numbers[_RULE : _RULE + 7]
             counters[_DECIDED] = 1 if stops_(rule, tally[N], deviation, half) else 0
-    answer_(result, numbers, boundary, tally, counters[_DECIDED])
+    if half < 0.0:
+        half = half_(numbers, boundary, tally, deviation_(tally, numbers[_PRIOR]))
+    answer_(result, state, counters, numbers, tally, half)
     return 28
 
 
-@compiled
+@compiled(inline=True)
 def half_(numbers: Reals, boundary: Reals, tally: Reals, deviation: float) -> float:
     """Half the width of the running setting's interval, of the estimator's kind."""
     if numbers[_NORMAL] > 0.0:
@@ -127,48 +130,47 @@ def half_(numbers: Reals, boundary: Reals, tally: Reals, deviation: float) -> fl
     return half_width_(boundary, tally)
 
 
-@compiled
-def evaluate_(rows: Words, n_bits: int, values: Reals, state: Words) -> None:
+@compiled(inline=True)
+def evaluate_(rows: Words, values: Reals, state: Words, counters: Counts, numbers: Reals) -> None:
     """Write the value of each shot in the setting that runs."""
-    counters, numbers = state.view(np.int64), state.view(np.float64)
     at = counters[_SETTINGS] + counters[_SETTING] * _DIRECTORY_WORDS
     part = counters[at : at + _DIRECTORY_WORDS]
-    room = counters[_ROOM] + counters[_MAX_ROWS]
-    planes = state[room : room + n_bits * LANES].reshape((n_bits, LANES))
-    tile = state[room + n_bits * LANES : room + n_bits * LANES + TILE_WORDS]
-    n_words = (n_bits + 63) // 64
-    factors = numbers[part[_FACTORS] : part[_FACTORS] + 2 * part[_N_FACTORS]]
+    n_words = rows.shape[1]
     masks = state[part[_MASKS] : part[_MASKS] + part[_N_MASKS] * n_words]
+    adds = numbers[part[_ADDS] : part[_ADDS] + 2 * part[_N_ADDS]]
+    factors = numbers[part[_FACTORS] : part[_FACTORS] + 2 * part[_N_FACTORS]]
     shot_values_(
         part[_KIND],
         rows,
-        counters[part[_STARTS] : part[_STARTS] + part[_N_TERMS] + 1],
+        masks.reshape((part[_N_MASKS], n_words)),
+        adds.reshape((part[_N_ADDS], 2)),
+        counters[part[_STARTS] : part[_STARTS] + part[_N_STARTS]],
         counters[part[_QUBITS] : part[_QUBITS] + part[_N_QUBITS]],
-        numbers[part[_EVEN] : part[_EVEN] + part[_N_EVEN]],
-        numbers[part[_ODD] : part[_ODD] + part[_N_TERMS]],
         factors.reshape((part[_N_FACTORS], 2)),
         numbers[at + _CONSTANT],
-        masks.reshape((part[_N_MASKS], n_words)),
         state[part[_TABLE] : part[_TABLE] + part[_N_TABLE]],
         values,
-        planes,
-        tile,
     )
 
 
-@compiled
-def answer_(result: Bytes, numbers: Reals, boundary: Reals, tally: Reals, decided: int) -> None:
+@compiled(inline=True)
+def answer_(
+    result: Bytes, state: Words, counters: Counts, numbers: Reals, tally: Reals, half: float
+) -> None:
     """Write u32 decision, f64 mean, low, high of the whole estimate."""
-    half = half_(numbers, boundary, tally, deviation_(tally, numbers[_PRIOR]))
     low, high = tally[MEAN] - half, tally[MEAN] + half
     if numbers[_NORMAL] <= 0.0:
         low, high = max(low, tally[LOW]), min(high, tally[LOW] + tally[SPAN])
-    result[:4].view(np.uint32)[0] = np.uint32(decided)
-    answered = np.empty(3)
-    answered[0] = numbers[_OTHERS] + tally[MEAN]
-    answered[1] = numbers[_OTHERS_LOW] + low
-    answered[2] = numbers[_OTHERS_HIGH] + high
-    result[4:28] = answered.view(np.uint8)
+    numbers[_ANSWER] = numbers[_OTHERS] + tally[MEAN]
+    numbers[_ANSWER + 1] = numbers[_OTHERS_LOW] + low
+    numbers[_ANSWER + 2] = numbers[_OTHERS_HIGH] + high
+    # The numbers follow a u32 and lie across words: they are copied byte by byte.
+    answered = state.view(np.uint8)
+    result[0] = counters[_DECIDED]
+    for k in range(1, 4):
+        result[k] = 0
+    for k in range(24):
+        result[4 + k] = answered[8 * _ANSWER + k]
 
 
 @cache
@@ -215,7 +217,7 @@ class DecisionState:
         places: dict[int, int] = {_N_BITS: n_bits, _MAX_ROWS: max_rows}
         boundary = estimator.boundary
         places[_BOUNDARY], places[_N_BOUNDARY] = self._put(boundary), len(boundary)
-        places[_ROOM] = self._put(np.zeros(max_rows + n_bits * LANES + TILE_WORDS))
+        places[_ROOM] = self._put(np.zeros(max_rows))
         directory = np.concatenate([self._directory(one) for one in estimator.functions])  # type: ignore[arg-type]
         places[_SETTINGS] = self._put(directory)
         self.words: Words = np.concatenate(
@@ -292,12 +294,11 @@ class DecisionState:
         entries = np.zeros(_DIRECTORY_WORDS, dtype=np.int64)
         entries[_KIND] = int(function.kind)
         entries[_CONSTANT : _CONSTANT + 1].view(np.float64)[0] = function.constant
-        entries[_STARTS], entries[_N_TERMS] = self._put(function.starts), function.odd.size
-        entries[_QUBITS], entries[_N_QUBITS] = self._put(function.qubits), function.qubits.size
-        entries[_EVEN], entries[_N_EVEN] = self._put(function.even), function.even.size
-        entries[_ODD] = self._put(function.odd)
-        entries[_FACTORS], entries[_N_FACTORS] = self._put(function.factors), len(function.factors)
         entries[_MASKS], entries[_N_MASKS] = self._put(function.masks), len(function.masks)
+        entries[_ADDS], entries[_N_ADDS] = self._put(function.adds), len(function.adds)
+        entries[_STARTS], entries[_N_STARTS] = self._put(function.starts), function.starts.size
+        entries[_QUBITS], entries[_N_QUBITS] = self._put(function.qubits), function.qubits.size
+        entries[_FACTORS], entries[_N_FACTORS] = self._put(function.factors), len(function.factors)
         entries[_TABLE], entries[_N_TABLE] = self._put(function.table), function.table.size
         return entries.view(np.uint64)
 

@@ -97,6 +97,7 @@ class Engine:
         self.estimate: Estimate | None = None
         self._estimator = estimator
         self._policy = policy
+        self._budgeted = policy if isinstance(policy, Budgeted) else None
         self._intake = intake
         self._measure = measure
         self._block = block
@@ -165,8 +166,7 @@ class Engine:
 
     def _closed(self, now: _Open) -> LoopStep:
         assert now.estimate is not None
-        is_budgeted = isinstance(self._policy, Budgeted)
-        budget = self._policy.shots_per_point if is_budgeted else now.n_asked  # type: ignore[attr-defined]
+        budget = now.n_asked if self._budgeted is None else self._budgeted.shots_per_point
         return LoopStep(
             self.step,
             now.point,

@@ -45,7 +45,6 @@ from cudaq_target.coupler.loops.tallies import (
     new_tally,
 )
 from cudaq_target.kernels.arguments import check_number
-from cudaq_target.kernels.cpu.layout import LANES, transpose_tile
 from cudaq_target.kernels.decoding import parities
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.intervals import Interval, bernoulli_interval, check_confidence
@@ -139,10 +138,7 @@ class MeanEstimator:
         self.tallies = np.stack([new_tally(one.low, one.high) for one in self.functions])
         self._empty = self.tallies.copy()
         self.normal_quantile = NormalDist().inv_cdf(0.5 + 0.5 * confidence)
-        n_bits = max(one.n_bits for one in self.functions)
         self._values = np.empty(1024)
-        self._planes = np.empty((n_bits, LANES), dtype=np.uint64)
-        self._tile = transpose_tile()
         self._warm_up()
 
     @property
@@ -195,7 +191,7 @@ class MeanEstimator:
         if len(rows) > len(self._values):
             self._values = np.empty(2 * len(rows))
         values = self._values[: len(rows)]
-        function.values_into(rows, values, self._planes, self._tile)
+        function.values_into(rows, values)
         return values
 
     def estimate(self) -> Estimate:

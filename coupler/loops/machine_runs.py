@@ -91,7 +91,6 @@ class MachineRuns:
     """Measures experiments, one after the other.
 
     Attributes:
-        rtt_ns: Durations of the calls that fetched shots (ns).
         counters: Of runs that were repeated, deadlines that ended them, and busy machines.
         total: What all runs cost, those that failed included.
         decider: Asked by the machine after each block; None: the machine asks nobody.
@@ -117,7 +116,7 @@ class MachineRuns:
             max_retries: How often the rest of one run is begun again after the machine lost it.
             on_fault: Told of every run that the machine lost.
         """
-        self.rtt_ns = Histogram()
+        self._rtt_ns = Histogram()
         self.counters: Counter[str] = Counter(retried_runs=0, deadline_misses=0, busy=0)
         self.total = Measured()
         self._caller = caller
@@ -130,6 +129,12 @@ class MachineRuns:
         self._ids: dict[str, int] = {}
         self._rtts = np.empty(_RTT_CHUNK, dtype=np.int64)
         self._n_rtts = 0
+
+    @property
+    def rtt_ns(self) -> Histogram:
+        """Durations of the calls that fetched shots (ns)."""
+        self._flush_rtts()
+        return self._rtt_ns
 
     def specs(self) -> str:
         """Ask the machine what it is, as JSON."""
@@ -165,7 +170,6 @@ class MachineRuns:
         try:
             self._measure(experiment, number, block, intake, is_stopping)
         finally:
-            self._flush_rtts()
             self.total.seconds += 1e-9 * (time.monotonic_ns() - begin_ns)
             self.total.machine_seconds += 1e-9 * (self._caller.busy_ns - busy_ns)
         return self.total.since(before)
@@ -226,7 +230,8 @@ class MachineRuns:
         decider = self.decider if is_judged else None
         # A window of one block makes the machine wait for the decision; see `docs/loops.md`.
         window = block if is_judged and decider is None else max(UNJUDGED_WINDOW, 2 * block)
-        ahead = block if decider is not None else max(1, block // 4) if is_judged else 0
+        # No further than a block beyond the decision; 0 leaves it to the machine.
+        ahead = block if is_judged else 0
         until_s = time.monotonic() + self._caller.patience_s
         is_new = text not in self._ids
         while True:
@@ -343,5 +348,5 @@ class MachineRuns:
             self._flush_rtts()
 
     def _flush_rtts(self) -> None:
-        self.rtt_ns.record(self._rtts[: self._n_rtts])
+        self._rtt_ns.record(self._rtts[: self._n_rtts])
         self._n_rtts = 0

@@ -190,6 +190,7 @@ class Minimise(PlannedPolicy):
         """
         super().__init__(plan)
         self.optimiser = optimiser
+        self._adaptive = optimiser if isinstance(optimiser, AdaptiveOptimiser) else None
         self._max_points = max_points
         self._max_shots = max_shots
         self._search = plan
@@ -208,9 +209,8 @@ class Minimise(PlannedPolicy):
         point = None if self._is_over() else self.optimiser.ask()
         if point is None:
             return self._last()
-        if isinstance(self.optimiser, AdaptiveOptimiser):
-            return tuple(point), self.optimiser.target_error(point)
-        return tuple(point), None
+        target = None if self._adaptive is None else self._adaptive.target_error(point)
+        return tuple(point), target
 
     def finish(self, point: Point, estimate: Estimate) -> None:
         """Tell the optimiser, or keep the last estimate."""

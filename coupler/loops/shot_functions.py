@@ -21,9 +21,7 @@ import numpy as np
 
 from cudaq_target.kernels.arguments import check_pairs, check_reals
 from cudaq_target.kernels.cpu.bits import popcount
-from cudaq_target.kernels.cpu.layout import LANES, transpose_tile
-from cudaq_target.kernels.cpu.observables import pair_sums_, parity_sums_, term_qubits
-from cudaq_target.kernels.cpu.readout import add_products_
+from cudaq_target.kernels.cpu.observables import term_qubits
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.jit import compiled
 from cudaq_target.kernels.observables import check_masks, pauli_z_bounds, qubo_bounds
@@ -57,10 +55,6 @@ class Kind(IntEnum):
     DECODED = _DECODED
 
 
-def _reals() -> Reals:
-    return np.zeros(0)
-
-
 def _counts() -> Counts:
     return np.zeros(0, dtype=np.int64)
 
@@ -79,12 +73,13 @@ class ShotFunction:
         low: No value is below.
         high: No value is above; more than `low`.
         constant: Where each sum starts.
+        masks: The qubits of each term; or detectors, then observables; shape
+            (n_masks, ceil(n_bits / 64)).
+        adds: What each term adds by its outcome: of even or odd parity; not all ones, or all;
+            its weight as the second one; shape (n_terms, 2).
         starts: Where the qubits of each term start, shape (n_terms + 1,).
         qubits: Of all terms.
-        even: What a term of even parity adds, shape (n_terms,).
-        odd: What a term of odd parity adds, or its weight, shape (n_terms,).
         factors: Of each qubit and outcome, shape (n_bits, 2).
-        masks: Detectors, then observables, shape (n_masks, ceil(n_bits / 64)).
         table: The flips that a decoder finds for each syndrome, shape (2^n_detectors,).
     """
 
@@ -93,12 +88,11 @@ class ShotFunction:
     low: float
     high: float
     constant: float = 0.0
+    masks: Words = field(default_factory=_words)
+    adds: Reals = field(default_factory=lambda: np.zeros((0, 2)))
     starts: Counts = field(default_factory=_counts)
     qubits: Counts = field(default_factory=_counts)
-    even: Reals = field(default_factory=_reals)
-    odd: Reals = field(default_factory=_reals)
     factors: Reals = field(default_factory=lambda: np.zeros((0, 2)))
-    masks: Words = field(default_factory=_words)
     table: Words = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
 
     def values(self, rows: Words) -> Reals:
@@ -114,33 +108,28 @@ class ShotFunction:
             KernelInputError: These are not packed shots of `n_bits` bits, or there are none.
         """
         check_shots(rows, self.n_bits)
-        values, planes = np.empty(len(rows)), np.empty((self.n_bits, LANES), dtype=np.uint64)
-        self.values_into(rows, values, planes, transpose_tile())
+        values = np.empty(len(rows))
+        self.values_into(rows, values)
         return values
 
-    def values_into(self, rows: Words, values: Reals, planes: Words, tile: Words) -> None:
+    def values_into(self, rows: Words, values: Reals) -> None:
         """Evaluate shots that were checked, without allocating.
 
         Args:
             rows: Packed shots, shape (n_shots, ceil(n_bits / 64)).
             values: Written, shape (n_shots,).
-            planes: Room, shape (n_bits, 8).
-            tile: Room, shape (512,).
         """
         shot_values_(
             int(self.kind),
             rows,
+            self.masks,
+            self.adds,
             self.starts,
             self.qubits,
-            self.even,
-            self.odd,
             self.factors,
             self.constant,
-            self.masks,
             self.table,
             values,
-            planes,
-            tile,
         )
 
 
@@ -148,32 +137,79 @@ class ShotFunction:
 def shot_values_(
     kind: int,
     rows: Words,
+    masks: Words,
+    adds: Reals,
     starts: Counts,
     qubits: Counts,
-    even: Reals,
-    odd: Reals,
     factors: Reals,
     constant: float,
-    masks: Words,
     table: Words,
     values: Reals,
-    planes: Words,
-    tile: Words,
 ) -> None:
-    """Evaluate shots; arguments as in `ShotFunction`."""
+    """Evaluate shots one by one; arguments as in `ShotFunction`.
+
+    Blocks of a loop are short: bit planes of 64 shots (`kernels.observables`) would cost more.
+    """
     if kind == _PARITIES:
-        parity_sums_(rows, starts, qubits, even, odd, constant, values, planes, tile)
+        parity_values_(rows, masks, adds, constant, values)
     elif kind == _PAIRS:
-        pairs = qubits.reshape((odd.size, 2))
-        pair_sums_(rows, pairs, odd, constant, values, planes, tile)
+        pair_values_(rows, masks, adds, constant, values)
     elif kind == _PRODUCTS:
-        values[:] = constant
-        add_products_(rows, starts, qubits, odd, factors, values, planes, tile)
+        product_values_(rows, adds, starts, qubits, factors, constant, values)
     else:
         decoded_(rows, masks, table, values)
 
 
-@compiled
+@compiled(inline=True)
+def parity_values_(rows: Words, masks: Words, adds: Reals, constant: float, values: Reals) -> None:
+    """Add what each term contributes by the parity of its qubits; looked up, not branched."""
+    for shot in range(rows.shape[0]):
+        total = constant
+        for term in range(masks.shape[0]):
+            word = rows[shot, 0] & masks[term, 0]
+            for k in range(1, rows.shape[1]):
+                word ^= rows[shot, k] & masks[term, k]
+            total += adds[term, np.int64(np.uint64(popcount(word)) & _ONE)]
+        values[shot] = total
+
+
+@compiled(inline=True)
+def pair_values_(rows: Words, masks: Words, adds: Reals, constant: float, values: Reals) -> None:
+    """Add the weights of the terms whose qubits are all 1."""
+    for shot in range(rows.shape[0]):
+        total = constant
+        for term in range(masks.shape[0]):
+            missing = masks[term, 0] & ~rows[shot, 0]
+            for k in range(1, rows.shape[1]):
+                missing |= masks[term, k] & ~rows[shot, k]
+            total += adds[term, np.int64(missing == np.uint64(0))]
+        values[shot] = total
+
+
+@compiled(inline=True)
+def product_values_(
+    rows: Words,
+    adds: Reals,
+    starts: Counts,
+    qubits: Counts,
+    factors: Reals,
+    constant: float,
+    values: Reals,
+) -> None:
+    """Add weighted products of one factor per qubit and outcome."""
+    for shot in range(rows.shape[0]):
+        total = constant
+        for term in range(adds.shape[0]):
+            product = 1.0
+            for k in range(starts[term], starts[term + 1]):
+                qubit = qubits[k]
+                bit = (rows[shot, qubit // 64] >> np.uint64(qubit % 64)) & _ONE
+                product *= factors[qubit, np.int64(bit)]
+            total += adds[term, 1] * product
+        values[shot] = total
+
+
+@compiled(inline=True)
 def decoded_(rows: Words, masks: Words, table: Words, values: Reals) -> None:
     """Say of each shot whether the table's correction leaves an observable flipped."""
     n_detectors = 0
@@ -215,18 +251,27 @@ def pauli_values(
     """
     check_masks(masks, n_bits)
     real = check_reals(weights, (len(masks),), "weights")
-    starts, qubits = term_qubits(masks, n_bits)
     if confusion is None:
         low, high = _open(pauli_z_bounds(masks, real, constant), "weights")
-        return ShotFunction(Kind.PARITIES, n_bits, low, high, constant, starts, qubits, real, -real)
+        kept = np.ascontiguousarray(masks)
+        return ShotFunction(Kind.PARITIES, n_bits, low, high, constant, kept, _adds(real, -real))
     checked = check_confusion(confusion, n_bits)
     low, high = _open(corrected_z_bounds(n_bits, masks, real, checked, constant), "weights")
     # (Z - b) / a of both outcomes, as in `corrected_z_values`.
     bias = checked[:, 0, 1] - checked[:, 1, 0]
     scale = checked[:, 0, 0] * checked[:, 1, 1] - checked[:, 0, 1] * checked[:, 1, 0]
     factors = np.stack([(1.0 - bias) / scale, (-1.0 - bias) / scale], axis=1)
+    starts, qubits = term_qubits(masks, n_bits)
     return ShotFunction(
-        Kind.PRODUCTS, n_bits, low, high, constant, starts, qubits, odd=real, factors=factors
+        Kind.PRODUCTS,
+        n_bits,
+        low,
+        high,
+        constant,
+        adds=_adds(0.0 * real, real),
+        starts=starts,
+        qubits=qubits,
+        factors=factors,
     )
 
 
@@ -254,10 +299,8 @@ def maxcut_values(n_bits: int, edges: ArrayLike, weights: ArrayLike | None = Non
     real = ones if weights is None else check_reals(weights, (len(pairs),), "weights")
     bounds = -float(real.clip(0.0).sum()), -float(real.clip(None, 0.0).sum())
     low, high = _open(bounds, "weights")
-    starts = 2 * np.arange(len(pairs) + 1)
-    return ShotFunction(
-        Kind.PARITIES, n_bits, low, high, 0.0, starts, pairs.reshape(-1), 0.0 * real, -real
-    )
+    masks = _masks(pairs.tolist(), n_bits)
+    return ShotFunction(Kind.PARITIES, n_bits, low, high, 0.0, masks, _adds(0.0 * real, -real))
 
 
 def qubo_values(n_bits: int, matrix: ArrayLike, constant: float = 0.0) -> ShotFunction:
@@ -267,8 +310,9 @@ def qubo_values(n_bits: int, matrix: ArrayLike, constant: float = 0.0) -> ShotFu
     both = np.triu(square) + np.tril(square, -1).T
     pairs = np.argwhere(both).astype(np.int64)
     weights = both[pairs[:, 0], pairs[:, 1]]
+    masks = _masks(pairs.tolist(), n_bits)
     return ShotFunction(
-        Kind.PAIRS, n_bits, low, high, constant, qubits=pairs.reshape(-1), odd=weights
+        Kind.PAIRS, n_bits, low, high, constant, masks, _adds(0.0 * weights, weights)
     )
 
 
@@ -289,9 +333,8 @@ def flip_values(n_bits: int, qubits: Sequence[int]) -> ShotFunction:
     mask = _masks([list(qubits)], n_bits)
     if not mask.any():
         raise KernelInputError("qubits", "are none", "name at least one, each once")
-    starts, members = term_qubits(mask, n_bits)
-    even, odd = np.zeros(1), np.ones(1)
-    return ShotFunction(Kind.PARITIES, n_bits, 0.0, 1.0, 0.0, starts, members, even, odd)
+    adds = _adds(np.zeros(1), np.ones(1))
+    return ShotFunction(Kind.PARITIES, n_bits, 0.0, 1.0, 0.0, mask, adds)
 
 
 def decoded_values(
@@ -343,6 +386,10 @@ def _masks(terms: Sequence[Sequence[int]], n_bits: int) -> Words:
                 raise KernelInputError("qubits", f"hold {qubit}", expected)
             row[qubit // 64] |= np.uint64(1 << qubit % 64)
     return masks
+
+
+def _adds(first: Reals, second: Reals) -> Reals:
+    return np.ascontiguousarray(np.stack([first, second], axis=1))
 
 
 def _open(bounds: tuple[float, float], name: str) -> tuple[float, float]:

@@ -159,9 +159,14 @@ class _Targeted:
             raise KernelInputError("plan", "has no target", expected)
 
     def next(self, estimate: Estimate) -> Share | None:
-        """Choose the setting that lacks most shots; as `ShotPlan.next`."""
+        """Choose the setting that lacks most shots; as `ShotPlan.next`.
+
+        With one setting there is nothing to share out: a single run, which the rule ends.
+        """
         shots = estimate.n_shots_by_setting
         room = self.max_shots - estimate.n_shots
+        if len(shots) == 1 and room > 0 and (not shots[0] or not self._is_reached(estimate)):
+            return Share(0, room, self.block, self._rule(estimate, 0))
         for setting, n in enumerate(shots):
             if n < self.min_shots:
                 return Share(setting, self.min_shots - n, self.min_shots - n, None)
@@ -171,8 +176,6 @@ class _Targeted:
         lacking = [need - n for need, n in zip(needs, shots, strict=True)]
         setting = max(range(len(shots)), key=lambda k: lacking[k])
         n_wanted = ceil(min(max(lacking[setting], 1.0), float(room)))
-        if len(shots) == 1 and self.half_width is not None:
-            n_wanted = room  # nothing to share out, and no formula for the width: the rule ends it
         return Share(setting, n_wanted, self.block, self._rule(estimate, setting))
 
     def _is_reached(self, estimate: Estimate) -> bool:

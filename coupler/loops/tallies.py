@@ -37,7 +37,7 @@ TARGET_ERROR, HALF_WIDTH, OTHER_VARIANCE, LINEAR, CONSTANT, OTHER_HALF, MIN_SHOT
 """Entries of a rule, see `Rule`."""
 
 
-@compiled
+@compiled(inline=True)
 def advance_(values: Reals, tally: Reals) -> bool:
     """Take in values, in order.
 
@@ -48,18 +48,28 @@ def advance_(values: Reals, tally: Reals) -> bool:
     Returns:
         Whether all were within the bounds; where not, the values before the first wrong one count.
     """
-    for value in values:
-        scaled = (value - tally[LOW]) / tally[SPAN]
+    number, total, squares = tally[N], tally[SUM_X], tally[SUM_SQUARES]
+    mean, deviations = tally[MEAN], tally[SQUARES]
+    low, per_span = tally[LOW], 1.0 / tally[SPAN]
+    is_inside = True
+    for k in range(values.size):
+        value = values[k]
+        scaled = (value - low) * per_span
         if not (-_ROUNDING <= scaled <= 1.0 + _ROUNDING):
-            return False
+            is_inside = False
+            break
         scaled = min(max(scaled, 0.0), 1.0)
-        tally[N] += 1.0
-        tally[SUM_SQUARES] += (scaled - (0.5 + tally[SUM_X]) / tally[N]) ** 2
-        tally[SUM_X] += scaled
-        step = value - tally[MEAN]
-        tally[MEAN] += step / tally[N]
-        tally[SQUARES] += step * (value - tally[MEAN])
-    return True
+        number += 1.0
+        share = 1.0 / number  # the only division: it waits for nothing
+        distance = scaled - (0.5 + total) * share
+        squares += distance * distance
+        total += scaled
+        step = value - mean
+        mean += step * share
+        deviations += step * (value - mean)
+    tally[N], tally[SUM_X], tally[SUM_SQUARES] = number, total, squares
+    tally[MEAN], tally[SQUARES] = mean, deviations
+    return is_inside
 
 
 @lru_cache(maxsize=16)
@@ -94,7 +104,7 @@ def boundary_table(confidence: float) -> Reals:
     return table
 
 
-@compiled
+@compiled(inline=True)
 def boundary_(table: Reals, squares: float) -> float:
     """Look up n times the half width, in ranges; infinite beyond the table."""
     if squares <= 0.0:
@@ -106,7 +116,7 @@ def boundary_(table: Reals, squares: float) -> float:
     return float(table[k]) if k < table.size else inf
 
 
-@compiled
+@compiled(inline=True)
 def half_width_(table: Reals, tally: Reals) -> float:
     """Half the width of a setting's interval, in the unit of the values; infinite at first."""
     if tally[N] < 1.0:
@@ -114,7 +124,7 @@ def half_width_(table: Reals, tally: Reals) -> float:
     return float(tally[SPAN] * boundary_(table, tally[SUM_SQUARES]) / tally[N])
 
 
-@compiled
+@compiled(inline=True)
 def deviation_(tally: Reals, prior_shots: float) -> float:
     """Standard deviation of one shot, as if `prior_shots` values at the bounds had come before.
 
@@ -124,7 +134,7 @@ def deviation_(tally: Reals, prior_shots: float) -> float:
     return sqrt((tally[SQUARES] + prior) / (tally[N] + prior_shots))
 
 
-@compiled
+@compiled(inline=True)
 def stops_(rule: Reals, n_shots: float, deviation: float, half_width: float) -> bool:
     """Decide after a block; see `Rule`.
 
