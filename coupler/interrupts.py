@@ -6,6 +6,7 @@ import ctypes
 import signal
 import threading
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
         return
-    libc = ctypes.CDLL(None)
+    libc = _libc()
     before = ctypes.create_string_buffer(_ACTION_BYTES)
     libc.sigaction(int(signal.SIGINT), None, before)
     signal.signal(signal.SIGINT, handler)
@@ -36,3 +37,8 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         libc.sigaction(int(signal.SIGINT), before, None)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import TYPE_CHECKING
 
 from cudaq_target.errors import OptionError
@@ -85,11 +86,10 @@ def refuse_unknown(function: Callable[..., object], name: str, given: Iterable[s
     Raises:
         OptionError: One of them is unknown; names the nearest known one.
     """
-    _, *parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+    known = _parameters(function)
+    if known is None:
         return
-    options = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
-    allowed = {each.name for each in parameters}
+    allowed, options = known
     for option in given:
         if option not in allowed:
             raise OptionError(
@@ -97,3 +97,13 @@ def refuse_unknown(function: Callable[..., object], name: str, given: Iterable[s
                 "unknown option",
                 nearest(option, options) if options else "Leave it out: there are no options",
             )
+
+
+@cache
+def _parameters(function: Callable[..., object]) -> tuple[frozenset[str], list[str]] | None:
+    """Names of all parameters but the session, and those of options; None where any is taken."""
+    _, *parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    options = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    return frozenset(each.name for each in parameters), options

@@ -13,6 +13,7 @@ from cudaq_target.coupler.endpoint import Scheme, parse_endpoint
 from cudaq_target.coupler.errors import CouplerError
 from cudaq_target.coupler.frame import HEADER_BYTES
 from cudaq_target.coupler.link import connect
+from cudaq_target.coupler.transports.interface import TransportOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 _MANY: Final = 64
 # A ring in shared memory serves one client, and a server of datagrams one at a time.
 _MOST: Final = {Scheme.SHM: 1, Scheme.UDP: 1, Scheme.IPC: _MANY, Scheme.TCP: _MANY}
+
+# An emulator at the other end needs the cores that a client would spin on.
+_OPTIONS: Final = TransportOptions(wait="block")
 
 
 @dataclass(slots=True, eq=False)
@@ -119,6 +123,11 @@ class LinkPool:
             each.link.close()
 
     def _opened(self) -> ControlLink:
-        link = connect(self._endpoint, timeout_s=self._connect_s, security=self._security)
+        link = connect(
+            self._endpoint,
+            timeout_s=self._connect_s,
+            security=self._security,
+            options=_OPTIONS,
+        )
         client = ControlClient(link.caller(self._call_s), slot_bytes=link.slot_bytes)
         return ControlLink(link, client)
