@@ -80,7 +80,9 @@ def search(
         )
     if optimiser == "rotosolve":
         n = n_steps or _ROTOSOLVE_SWEEPS
-        return Rotosolve(begin, n_sweeps=n, frequencies=frequencies, errors=errors)
+        # It jumps to where the fit is least, wherever that is: no coarse points.
+        fine = None if errors is None else Refinement(0.5 * errors.last, 0.5 * errors.last)
+        return Rotosolve(begin, n_sweeps=n, frequencies=frequencies, errors=fine)
     if optimiser == "spsa":
         n = n_steps or _SPSA_STEPS
         return Spsa(
@@ -88,7 +90,9 @@ def search(
         )
     if optimiser == "cobyla":
         n = n_steps or _COBYLA_POINTS
+        # A trust region that shrank for noise does not grow again: no coarse points.
+        same = None if errors is None else Refinement(errors.last, errors.last)
         options = {"rhobeg": _COBYLA_RAD}
-        return Scipy("COBYLA", begin, max_points=n, errors=errors, options=options)
+        return Scipy("COBYLA", begin, max_points=n, errors=same, options=options)
     known = f"Known: {', '.join(OPTIMISERS)}"
     raise OptionError(f"optimiser {optimiser!r}", "unknown optimiser", known)
