@@ -125,26 +125,30 @@ class Desk:
     def _submit(
         self, batch: Batch, jobs: Sequence[dict[str, Any]], parents: Sequence[str] = ()
     ) -> None:
-        """Keep a batch and run its new jobs."""
-        on_qpu = batch.device_type in devices.QPUS
+        """Keep a batch and run its new jobs, all or none."""
+        new = [
+            self._job_of(batch, content, parents[k] if parents else None)
+            for k, content in enumerate(jobs)
+        ]
         with self._cloud.orders.changed:
             self.batches[batch.id] = batch
-            for k, content in enumerate(jobs):
-                runs = content["runs"]
-                order = Order(
-                    text=content["sequence"] or batch.sequence_builder or "",
-                    n_shots=runs or _configured_runs(batch.backend_configuration),
-                    lane=batch.device_type if on_qpu else batch.id,
-                    created_s=self._cloud.now(),
-                    variables=content["variables"],
-                    rydberg_only=batch.device_type in devices.RYDBERG_ONLY,
-                )
-                devices.check_runs(order.n_shots, _qpu(batch.device_type))
-                job = Job(order, batch, runs, content["sequence"])
-                job.parent_id = parents[k] if parents else None
+            for job in new:
                 batch.jobs.append(job)
                 self.jobs[job.id] = job
-                self._cloud.orders.submit(order)
+                self._cloud.orders.submit(job.order)
+
+    def _job_of(self, batch: Batch, content: dict[str, Any], parent_id: str | None) -> Job:
+        runs, qpu = content["runs"], _qpu(batch.device_type)
+        order = Order(
+            text=content["sequence"] or batch.sequence_builder or "",
+            n_shots=runs or _configured_runs(batch.backend_configuration),
+            lane=batch.id if qpu is None else batch.device_type,
+            created_s=self._cloud.now(),
+            variables=content["variables"],
+            rydberg_only=batch.device_type in devices.RYDBERG_ONLY,
+        )
+        devices.check_runs(order.n_shots, qpu)
+        return Job(order, batch, runs, content["sequence"], parent_id=parent_id)
 
     def _get_batch(self, request: Request) -> Reply:
         batch = self._batch(request)
