@@ -379,7 +379,9 @@ def _program(
 ) -> Program | AnalogProgram:
     """Compile a kernel of a file, or read a program."""
     if not _is_program(source):
-        session = _session(device=device, layout=layout, route=route)
+        # Where a device is given, no remote machine needs to be asked: nothing runs here.
+        machine = None if device is None else "local"
+        session = _session(machine=machine, device=device, layout=layout, route=route)
         arguments = kernel_file.parse_arguments(values or [])
         return kernel_file.compiled(kernel_file.load(source), arguments, session)
     return program_file.read(source, values or [], device=device, layout=layout, route=route)

@@ -93,6 +93,8 @@ def _analog(session: Session, hamiltonian: object, *given: object) -> AnalogProg
 def _session(given: dict[str, Any]) -> Session:
     session = active()
     wanted = {name: value for name, value in given.items() if value is not None}
+    if "device" in wanted:
+        wanted["machine"] = "local"  # a remote machine is not asked: nothing runs there
     if session is None:
         return Session(Pasqal(**wanted))
     return Session(replace(session.target, **wanted)) if wanted else session

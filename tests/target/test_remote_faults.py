@@ -12,7 +12,18 @@ import cudaq
 import numpy as np
 import pytest
 
-from cudaq_target.coupler import RPC_INCREMENT, client_security, make_keys, server_security
+import cudaq_target
+from cudaq_target.circuit import Circuit
+from cudaq_target.cli import main
+from cudaq_target.coupler import (
+    RPC_INCREMENT,
+    ControlClient,
+    client_security,
+    connect,
+    make_keys,
+    server_security,
+)
+from cudaq_target.coupler.control_options import ControlOptions
 from cudaq_target.coupler.server import serve
 from cudaq_target.errors import (
     MachineRefusedError,
@@ -23,6 +34,7 @@ from cudaq_target.errors import (
     UnsupportedKernelError,
 )
 from cudaq_target.shots import shots_of
+from cudaq_target.template import CircuitTemplate
 from tests.target.controllers import ControllerProcess, Watched, served
 
 pytestmark = pytest.mark.usefixtures("stock_target")
@@ -84,6 +96,38 @@ def test_another_device_than_the_machines_is_refused_by_name(place):
         assert str(caught.value).startswith(text)
         choose(place, device="DigitalAnalogDevice")
         assert dict(cudaq.sample(flip, shots_count=3).items()) == {"010": 3}
+
+
+def test_programs_are_compiled_for_the_reported_device_or_any_other(place):
+    with served(place, Watched(device="MockDevice")):
+        choose(place)
+        assert cudaq_target.compile(flip).rules.name == "MockDevice"
+    other = cudaq_target.compile(flip, device="DigitalAnalogDevice")
+    assert other.rules.name == "DigitalAnalogDevice"
+
+
+def test_a_program_file_for_another_device_is_refused(place, tmp_path, capsys):
+    file = tmp_path / "flip.json"
+    file.write_text(cudaq_target.compile(flip, device="MockDevice").to_json())
+    with served(place):
+        assert main(["run", str(file), "--machine", place, "--shots", "3"]) == 2
+    assert f"device 'MockDevice': machine '{place}' has Digital" in capsys.readouterr().err
+
+
+def test_a_controller_without_room(place):
+    machine = Watched(cadence_hz=100.0)
+    options = ControlOptions(max_runs=1)
+    with served(place, machine, control_options=options), connect(place) as link:
+        client = ControlClient(link.caller(10.0))
+        template, _ = CircuitTemplate.of(Circuit("other", 1, ()))
+        run = client.run(client.load_program(template.to_json()), 100_000)
+        choose(place, machine_timeout_s=0.3)
+        with pytest.raises(MachineUnavailableError, match=r"1 runs are under way.*Try again"):
+            cudaq.sample(flip, shots_count=3)
+        choose(place)
+        future = cudaq.sample_async(flip, shots_count=3)
+        run.stop()
+        assert dict(future.get().items()) == {"010": 3}
 
 
 def test_states_are_refused_by_name(place):
