@@ -35,14 +35,16 @@ _SUCCESS, _EXPIRED, _REPLAYED = 0, 15, 17
 
 
 def available() -> Source:
-    """Return "daemon" where libmunge is installed and its daemon answers, else "stub"."""
-    library = _libmunge()
-    if library is None:
+    """Return "daemon" where MUNGE's daemon answers and no stub stands in its place here."""
+    command = which("munge")
+    if command is None or _LOADED:
         return "stub"
-    credential = ctypes.c_char_p()
-    if library.munge_encode(ctypes.byref(credential), None, None, 0) != _SUCCESS:
-        return "stub"
-    return "daemon"
+    # The command and not the library: what is loaded once into a process stays there, and would
+    # be what clients in this process find when the stub is to stand in its place later.
+    done = subprocess.run(
+        [command, "--no-input"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    return "daemon" if done.returncode == 0 else "stub"
 
 
 def uid_of(credential: str | None, source: Source, now_s: float) -> int:
@@ -107,10 +109,18 @@ def load_stub() -> None:
     The loader gives a library that is loaded already to whoever asks for its name.
 
     Raises:
-        OptionError: There is no C compiler.
+        OptionError: There is no C compiler, or MUNGE's own library was loaded before.
     """
-    if _stub_loaded() is None:
-        _LOADED.append(ctypes.CDLL(str(stub_directory() / LIBRARY), mode=ctypes.RTLD_GLOBAL))
+    if _LOADED:
+        return
+    stub = ctypes.CDLL(str(stub_directory() / LIBRARY), mode=ctypes.RTLD_GLOBAL)
+    if not _is_stub(ctypes.CDLL(LIBRARY)):
+        raise OptionError(
+            "stub of libmunge",
+            "MUNGE's own library is loaded in this process already",
+            "Load the stub first, or use a child process (stub_environment)",
+        )
+    _LOADED.append(stub)
 
 
 def stub_environment(uid: int | None = None) -> dict[str, str]:
@@ -131,27 +141,24 @@ _FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
 _LOADED: list[ctypes.CDLL] = []
 
 
-def _stub_loaded() -> ctypes.CDLL | None:
-    return _LOADED[0] if _LOADED else None
+def _is_stub(library: ctypes.CDLL) -> bool:
+    return hasattr(library, "cudaq_target_munge_stub")
 
 
 @cache
-def _libmunge() -> ctypes.CDLL | None:
-    """Return MUNGE's own library, None where it is missing or the stub stands in its place."""
+def _libmunge() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(LIBRARY)
-    except OSError:
-        return None
-    if hasattr(library, "cudaq_target_munge_stub"):
-        return None
+    except OSError as error:
+        raise Refusal(401, f"MUNGE cannot be loaded: {error}") from error
+    if _is_stub(library):
+        raise Refusal(401, "the stub stands in the place of MUNGE")
     library.munge_strerror.restype = ctypes.c_char_p
     return library
 
 
 def _decoded(credential: str) -> int:
     library = _libmunge()
-    if library is None:
-        raise Refusal(401, "MUNGE is not installed")
     payload, length = ctypes.c_void_p(), ctypes.c_int()
     uid, gid = ctypes.c_uint(), ctypes.c_uint()
     status = library.munge_decode(
