@@ -38,7 +38,7 @@ from cudaq_target.coupler.loops.shot_plans import Allocation, FixedShots, Share
 from cudaq_target.loops.controller_process import controller_process
 from cudaq_target.loops.hamiltonians import matrix
 from cudaq_target.loops.program import observed
-from cudaq_target.loops.searches import MIN_SHOTS, errors_for, search
+from cudaq_target.loops.searches import MIN_SHOTS, PRIOR_SHOTS, errors_for, search
 from cudaq_target.loops.systems import chain, hydrogen
 from cudaq_target.loops.vqe import Settings, replay_vqe, state_energy, vqe
 from cudaq_target.template import CircuitTemplate
@@ -176,7 +176,9 @@ class Laboratory:
     def drive(self, policy: Minimise | Sample, seed: int) -> tuple[int, Point]:
         """Follow a policy to its end; shots behind a decision to stop are never measured."""
         rng = np.random.default_rng(seed)
-        estimator = EnergyEstimator(self.observed.groups, self.observed.constant)
+        estimator = EnergyEstimator(
+            self.observed.groups, self.observed.constant, prior_shots=PRIOR_SHOTS
+        )
         intake = Intake(estimator, policy, n_words=1)
 
         def measure(experiment: Experiment, number: int, block: int) -> Measured:  # noqa: ARG001

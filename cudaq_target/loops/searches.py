@@ -23,6 +23,11 @@ OPTIMISERS = ("gradient", "rotosolve", "spsa", "cobyla")
 MIN_SHOTS = 8
 """Shots of each basis before its variance is believed, and between two decisions."""
 
+PRIOR_SHOTS = 4.0
+"""Shots at the bounds that a variance starts from. A molecule near its ground state shows its other
+configuration once in a hundred shots; from one such shot alone, runs without any would end early.
+"""
+
 _N_SIGMAS = 2.25  # of the last gradient, that the accuracy allows
 _ROTOSOLVE_SWEEPS, _SPSA_STEPS, _COBYLA_POINTS = 3, 40, 40
 _SPSA_RAD, _COBYLA_RAD = 0.3, 0.5

@@ -31,7 +31,7 @@ from cudaq_target.launch.compile import compile as compile_kernel
 from cudaq_target.loops.controller_process import controller_process
 from cudaq_target.loops.hamiltonians import matrix
 from cudaq_target.loops.program import observed
-from cudaq_target.loops.searches import MIN_SHOTS, errors_for, search
+from cudaq_target.loops.searches import MIN_SHOTS, PRIOR_SHOTS, errors_for, search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,7 +224,7 @@ def vqe(
     """
     chosen = settings or Settings()
     prepared = observed(problem.kernel, problem.terms, problem.start, names=problem.names)
-    estimator = EnergyEstimator(prepared.groups, prepared.constant)
+    estimator = EnergyEstimator(prepared.groups, prepared.constant, prior_shots=PRIOR_SHOTS)
     policy = chosen.policy(problem, optimiser)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
@@ -272,7 +272,7 @@ def replay_vqe(
     """
     prepared = observed(problem.kernel, problem.terms, problem.start, names=problem.names)
     policy = (settings or Settings()).policy(problem, optimiser)
-    estimator = EnergyEstimator(prepared.groups, prepared.constant)
+    estimator = EnergyEstimator(prepared.groups, prepared.constant, prior_shots=PRIOR_SHOTS)
     return _result(problem, estimator.bases, replay_loop(record, estimator, policy), {})
 
 
