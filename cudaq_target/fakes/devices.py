@@ -49,7 +49,8 @@ def device(device_type: str) -> PulserDevice:
 @cache
 def specs(device_type: str) -> str:
     """Return the device of a type in Pulser's abstract representation."""
-    return device(device_type).to_abstract_repr()
+    text: str = device(device_type).to_abstract_repr()
+    return text
 
 
 def found(given: str | PulserDevice) -> PulserDevice:

@@ -70,7 +70,7 @@ class _Server(ThreadingMixIn, HTTPServer):
 
     def server_bind(self) -> None:
         # HTTPServer's own asks the resolver for a name.
-        socket.socket.bind(self.socket, self.server_address)  # type: ignore[arg-type]
+        socket.socket.bind(self.socket, self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 

@@ -129,11 +129,11 @@ class Account:
         values = _values(request)
         grant = checks.form(values, "grant_type")
         if grant in (REALM_GRANT, "password"):
-            needed = ("client_id", "realm", "audience") if grant == REALM_GRANT else ("client_id",)
+            needed = ["client_id", "realm", "audience"] if grant == REALM_GRANT else ["client_id"]
             expected = {"username": self.username, "password": self.password}
             subject, refused = self.username, (403, "invalid_grant", "Wrong email or password.")
         elif grant == "client_credentials":
-            needed = ()
+            needed = []
             expected = {"client_id": self.client_id, "client_secret": self.client_secret}
             subject, refused = self.client_id, (401, "access_denied", "Unauthorized")
         else:
