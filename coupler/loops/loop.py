@@ -77,6 +77,7 @@ class FeedbackLoop:
         policy: Policy,
         *,
         block: int = 32,
+        ahead: int | None = None,
         seed: int = 0,
         events: Path | str | Sink | None = None,
         record: Path | str | None = None,
@@ -98,6 +99,8 @@ class FeedbackLoop:
             estimator: Reduces the shots; one text of the program per setting.
             policy: Decides.
             block: Shots between two decisions of a run, where an experiment names none.
+            ahead: Shots that the machine may measure while a decision is pending, at least 1; they
+                are lost to a stop. A block by default, which keeps machine and link busy.
             seed: Of the emulated machine's shots; machines that are not emulated ignore it.
             events: A file to append events to, or a function that takes them; see `events`.
             record: A new file for all shots and decisions, for `replay_loop`.
@@ -114,7 +117,7 @@ class FeedbackLoop:
 
         Raises:
             ExperimentError: Estimator and program have different numbers of settings, or `block`
-                is below 1.
+                or `ahead` is below 1.
             UndecidableError: Compiled code cannot take this loop's decisions, see `decide`.
         """
         if estimator.n_settings != program.n_settings:
@@ -122,6 +125,8 @@ class FeedbackLoop:
             raise ExperimentError("settings", found, f"the estimator has {estimator.n_settings}")
         if block < 1:
             raise ExperimentError("block", f"is {block}", "use 1 or more")
+        if ahead is not None and ahead < 1:
+            raise ExperimentError("ahead", f"is {ahead}", "use 1 or more")
         self.result: LoopResult | None = None
         self._settings = LoopSettings(
             link,
@@ -129,6 +134,7 @@ class FeedbackLoop:
             estimator,
             policy,
             block,
+            ahead,
             seed,
             events,
             record,
@@ -193,6 +199,7 @@ class LoopSettings:
     estimator: Estimator
     policy: Policy
     block: int
+    ahead: int | None
     seed: int
     events: Path | str | Sink | None
     record: Path | str | None
@@ -229,6 +236,7 @@ class _Running:
             link.slot_bytes,
             settings.program,
             seed=settings.seed,
+            ahead=settings.ahead,
             max_retries=settings.max_retries,
             on_fault=self._on_fault,
         )

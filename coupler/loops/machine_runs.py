@@ -103,6 +103,7 @@ class MachineRuns:
         program: LoopProgram,
         *,
         seed: int,
+        ahead: int | None = None,
         max_retries: int,
         on_fault: Callable[[BaseException], object],
     ) -> None:
@@ -113,6 +114,7 @@ class MachineRuns:
             slot_bytes: Longest frame of the link (bytes).
             program: Its texts are loaded when first run.
             seed: Of the loop; every run gets a seed made from it and its number.
+            ahead: Shots that the machine may measure while a decision is pending; None for a block.
             max_retries: How often the rest of one run is begun again after the machine lost it.
             on_fault: Told of every run that the machine lost.
         """
@@ -124,6 +126,7 @@ class MachineRuns:
         self._program = program
         self._seed = seed
         self._max_retries = max_retries
+        self._ahead = ahead
         self._on_fault = on_fault
         self.decider: Decider | None = None
         self._ids: dict[str, int] = {}
@@ -231,7 +234,7 @@ class MachineRuns:
         # A window of one block makes the machine wait for the decision; see `docs/loops.md`.
         window = block if is_judged and decider is None else max(UNJUDGED_WINDOW, 2 * block)
         # No further than a block beyond the decision; 0 leaves it to the machine.
-        ahead = block if is_judged else 0
+        ahead = (self._ahead if self._ahead and decider is None else block) if is_judged else 0
         until_s = time.monotonic() + self._caller.patience_s
         is_new = text not in self._ids
         while True:
