@@ -44,8 +44,8 @@ class FakeCloud(FakeService):
 
     >>> with FakeCloud(engine="zeros") as cloud:
     ...     environment = cloud.qrmi_environment("EMU_FREE")
-    >>> sorted(environment)[-1]
-    'QRMI_JOB_QPU_TYPES'
+    >>> environment["QRMI_JOB_QPU_RESOURCES"], environment["QRMI_JOB_QPU_TYPES"]
+    ('EMU_FREE', 'pasqal-cloud')
     """
 
     name = "cloud"
