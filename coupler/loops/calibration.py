@@ -378,6 +378,13 @@ class FollowDrift:
         self._n_done += max(n_shots, 1)
         self._rows.append((self.elapsed_s, tracker, setting, n_shots, n_ones))
 
+    @property
+    def known(self) -> dict[str, tuple[float, float]]:
+        """Both parameters now, without one that is known for certain."""
+        names = ("rabi_rad_per_us", "detuning_rad_per_us")
+        mean, spread = self.tracker.mean.tolist(), self.tracker.standard_deviation.tolist()
+        return {name: (mean[k], spread[k]) for k, name in enumerate(names) if spread[k] > 0.0}
+
     def result(self) -> Track:
         """The track so far."""
         times, trackers, settings, n_shots, n_ones = zip(*self._rows, strict=True)

@@ -211,6 +211,16 @@ class Prepared(Protocol):
         ...
 
 
+@runtime_checkable
+class Knowing(Protocol):
+    """A policy that follows quantities of its own, beside the estimate of each point."""
+
+    @property
+    def known(self) -> Mapping[str, tuple[float, float]]:
+        """Value and standard deviation now, by names that carry units."""
+        ...
+
+
 class Optimiser(Protocol):
     """Minimises a function that is known with errors; `Minimise` measures what it asks for."""
 

@@ -14,6 +14,7 @@ from cudaq_target.coupler.loops.engine import Engine, LoopCost
 from cudaq_target.coupler.loops.errors import ExperimentError, LoopUsedError
 from cudaq_target.coupler.loops.events import EventFile, Reporter
 from cudaq_target.coupler.loops.intake import Intake
+from cudaq_target.coupler.loops.interface import Knowing
 from cudaq_target.coupler.loops.machine_runs import MachineRuns, Measured
 from cudaq_target.coupler.loops.record import LoopRecord, LoopRecorder, cost_fields
 from cudaq_target.coupler.loops.steady_link import SteadyCaller
@@ -21,7 +22,7 @@ from cudaq_target.coupler.payload import row_words
 from cudaq_target.coupler.transports.interface import TransportOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -264,7 +265,7 @@ class _Running:
             self._open()
             for step in self._engine.steps():
                 self._had_steps.append(step)
-                self._reporter.step(step)
+                self._reporter.step(step, self._known())
                 yield step
             status = "stopped" if self._is_stopping() else "done"
         except GeneratorExit:
@@ -303,12 +304,17 @@ class _Running:
                 loop=settings.name,
                 unit=settings.unit,
                 parameters=list(settings.program.names),
+                settings=list(getattr(settings.estimator, "bases", ())),
                 reference=settings.reference,
                 machine=_short(self._runs.specs()),
                 seed=settings.seed,
                 policy=describe(settings.policy),
                 baseline_shots=settings.baseline_shots,
             )
+
+    def _known(self) -> Mapping[str, tuple[float, float]] | None:
+        policy = self._settings.policy
+        return policy.known if isinstance(policy, Knowing) else None
 
     def _serve_decisions(self, endpoint: str) -> None:
         from cudaq_target.coupler.loops.decide import DecisionServer  # noqa: PLC0415 - Numba
@@ -445,7 +451,12 @@ def _short(specs: str) -> dict[str, object]:
         return {}
     if not isinstance(fields, dict):
         return {}
-    return {
+    named = {
+        name: value["name"]
+        for name, value in fields.items()
+        if isinstance(value, dict) and isinstance(value.get("name"), str)
+    }
+    return named | {
         name: value
         for name, value in fields.items()
         if isinstance(value, int | float | bool | None)

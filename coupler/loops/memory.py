@@ -231,6 +231,7 @@ class _Run:
         self._rounds = _packed_rounds(trace.code, trace.bits)
         self._n_done = 0
         self._n_errors = 0
+        self._n_missed = 0
         self._n_reported = 0
         self._n_lost_in_a_row = 0
         self._reported_ns = 0
@@ -356,7 +357,26 @@ class _Run:
             n_new, self._n_reported = self._n_done - self._n_reported, self._n_done
             last_ns = int(self._trace.done_ns[shot, -1] - self._trace.sent_ns[shot, -1])
             n_behind = max(0, now_ns - next_due_ns) // self._trace.cadence_ns
-            self._reporter.batch(0, 0, n_new, self._estimate(), last_ns, n_behind, stops=False)
+            self._reporter.batch(
+                0,
+                0,
+                n_new,
+                self._estimate(),
+                last_ns,
+                n_behind,
+                stops=False,
+                deadline_misses=self._missed(n_new),
+            )
+
+    def _missed(self, n_new: int) -> int:
+        """Rounds so far that missed their deadline, the last `n_new` shots being new."""
+        trace, n_rounds = self._trace, self._trace.code.n_rounds
+        ticks = np.arange((self._n_done - n_new) * n_rounds, self._n_done * n_rounds)
+        due_ns = trace.start_ns + ticks * trace.cadence_ns
+        done_ns = trace.done_ns[self._n_done - n_new : self._n_done].ravel()
+        late = (done_ns == NEVER) | (done_ns - due_ns > trace.deadline_ns)
+        self._n_missed += int(late.sum())
+        return self._n_missed
 
     def _estimate(self) -> Estimate:
         n_shots = int((self._trace.corrections[: self._n_done] != LOST).sum())
