@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cudaq_target.coupler.control_client import ControlClient
 from cudaq_target.coupler.control_messages import RUN_HEADER
 from cudaq_target.coupler.endpoint import Scheme, parse_endpoint
-from cudaq_target.coupler.errors import CouplerError
 from cudaq_target.coupler.frame import HEADER_BYTES
 from cudaq_target.coupler.link import connect
 from cudaq_target.coupler.transports.interface import TransportOptions
@@ -48,16 +47,6 @@ class ControlLink:
     def max_parameters(self) -> int:
         """How many parameters fit into the frame that starts a run."""
         return (self.link.slot_bytes - HEADER_BYTES - RUN_HEADER.size) // 8
-
-    def tell(self, function: str, arguments: bytes, timeout_s: float) -> None:
-        """Make a call whose answer nobody waits for."""
-        with suppress(CouplerError):
-            self.link.submit(function, arguments, timeout_s)
-
-    def settle(self) -> None:
-        """Drop answers that nobody waited for."""
-        while self.link.collect(0.0) is not None:
-            pass
 
     def caller(self, timeout_s: float) -> Caller:
         """Make calls with another time-out than the client's (s)."""
@@ -102,7 +91,6 @@ class LinkPool:
             if taken is None:
                 taken = self._opened()
             try:
-                taken.settle()
                 yield taken
             except BaseException:
                 taken.link.close()

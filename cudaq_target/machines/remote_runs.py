@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cudaq_target.coupler.control_client import RemoteRun
-from cudaq_target.coupler.control_messages import RUN, SHOT_PULL, RunState, pull_arguments
+from cudaq_target.coupler.control_messages import RUN, RunState
 from cudaq_target.coupler.errors import CouplerError, RemoteCallError, StreamLostError
 from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.link_errors import LinkBusyError, LinkLostError, LinkTimeoutError
@@ -177,6 +177,7 @@ class Measuring:
                     seed=self._seed(),
                     block=0 if order.is_paced else min(n_shots, _BLOCK),
                     run_id=run_id,
+                    wait_ns=_WAIT_NS,
                 )
             except RemoteCallError as error:
                 self._told_again_or_refused(error, n_told)
@@ -203,13 +204,15 @@ class Measuring:
         if run.receiver.n_qubits != self.order.n_bits:
             self._stop(run.run_id)
             raise self._failed(f"it measures {run.receiver.n_qubits} bits, not {self.order.n_bits}")
+        self._take(run, rows)  # those that came with the answer to the call
         while True:
             try:
                 while not run.receiver.is_complete:
                     run.pull(_WAIT_NS)
                     patience.heard()
                     self._take(run, rows)
-                self._acknowledge(run)
+                if run.receiver.n_delivered < run.n_shots:
+                    run.pull(0)  # says how it ended, where it has not yet
                 break
             except StreamLostError:
                 self._take(run, rows)
@@ -229,13 +232,6 @@ class Measuring:
             first = self.patience.n_received
             rows[first : first + batch.n_shots] = batch.rows
             self.patience.n_received = first + batch.n_shots
-
-    def _acknowledge(self, run: RemoteRun) -> None:
-        """Tell the machine that it may forget the run, and ask how it ended where shots miss."""
-        if run.receiver.n_delivered < run.n_shots:
-            run.pull(0)
-        else:
-            self.link.tell(SHOT_PULL, pull_arguments(run.receiver.credit(), 0), _STOP_S)
 
     def _check_end(self, run: RemoteRun) -> None:
         """Say why a run ended before its last shot, unless shots got lost on the way."""
