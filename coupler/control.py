@@ -57,6 +57,8 @@ MAX_PROGRAMS: Final = 64
 MAX_ENDED_RUNS: Final = 64
 MAX_DESCRIBED: Final = 64
 MAX_WAIT_NS: Final = 10_000_000_000
+# The server looks around far more often, unless its process is stopped.
+_ASLEEP_NS: Final = 500_000_000
 
 
 class ControlServer:
@@ -91,6 +93,7 @@ class ControlServer:
         self._displaced: list[Completion] = []
         self._described: dict[Hashable, bytes] = {}
         self._counters = ControlCounters()
+        self._looked_ns = clock()
         self._wake: Callable[[], None] | None = None
         self._worker = None if self._lazy is None else self._make_worker(self._lazy)
 
@@ -158,7 +161,11 @@ class ControlServer:
             The time at which this happened (ns).
         """
         now_ns = self._clock()
+        asleep_ns = now_ns - self._looked_ns
+        self._looked_ns = now_ns
         for run_id in list(self._active):
+            if asleep_ns > _ASLEEP_NS:  # frozen: clients could not have been heard
+                self._active[run_id].pulled_ns += asleep_ns
             self._advance(run_id, now_ns)
         return now_ns
 
@@ -281,7 +288,8 @@ class ControlServer:
         now_ns = self._clock()
         limit_ns = now_ns + request.deadline_ns if request.deadline_ns else None
         self._forget_ended()
-        run = Run(wire, request.n_shots, measuring, sender, limit_ns, pulled_ns=now_ns)
+        client = call.session.peer
+        run = Run(wire, client, request.n_shots, measuring, sender, limit_ns, pulled_ns=now_ns)
         self._runs[request.run_id] = self._active[request.run_id] = run
         self._counters.runs += 1
         head = STARTED.pack(n_qubits)
@@ -379,11 +387,13 @@ class ControlServer:
 
     def _description(self) -> str:
         lazy, worker, options = self._lazy, self._worker, self.options
-        n_runs = len(self._active)
-        queue = {"n_runs": n_runs, "n_clients": n_runs, "most_runs": 1, "most_clients": 1}
-        if worker is not None:
-            most = {"most_runs": options.max_runs, "most_clients": options.max_clients}
-            queue = worker.queue() | most
+        self.advance_runs()
+        queue = {
+            "n_runs": len(self._active),
+            "n_clients": len({run.client for run in self._active.values()}),
+            "most_runs": 1 if worker is None else options.max_runs,
+            "most_clients": 1 if worker is None else options.max_clients,
+        }
         controller = {
             "granularity": "shot" if lazy is None else lazy.granularity,
             "cadence_hz": None if lazy is None else lazy.cadence_hz,

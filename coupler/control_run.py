@@ -15,6 +15,8 @@ from cudaq_target.coupler.shot_sender import kind_of
 from cudaq_target.coupler.stream import PART_HEADER_BYTES, End, join_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from numpy.typing import NDArray
 
     from cudaq_target.coupler.control_worker import Job, Worker
@@ -185,6 +187,7 @@ class Run:
 
     Attributes:
         request: What asked for it, as it came.
+        client: Who asked for it.
         n_shots: Shots that are wanted.
         measuring: The machine's part.
         sender: The stream.
@@ -198,6 +201,7 @@ class Run:
     """
 
     request: bytes
+    client: Hashable
     n_shots: int
     measuring: Measuring
     sender: ShotSender

@@ -40,11 +40,6 @@ class Turns(Generic[Item]):
     def __len__(self) -> int:
         return self._n_items
 
-    @property
-    def n_clients(self) -> int:
-        """Clients with items."""
-        return len(self._by_client)
-
     def objection(self, client: Hashable) -> str | None:
         """Why an item of this client has no place now; None where it has."""
         if self._n_items >= self._max_items:

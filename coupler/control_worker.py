@@ -192,11 +192,6 @@ class Worker:
         """Ticks of the shot clock that passed although a run waited for one."""
         return self._clock.n_missed
 
-    def queue(self) -> dict[str, int]:
-        """Runs that are under way or wait, and clients that have such."""
-        with self._changed:
-            return {"n_runs": len(self._turns), "n_clients": self._turns.n_clients}
-
     def objection(self, client: Hashable) -> str | None:
         """Why a run of this client has no place now; None where it has."""
         with self._changed:
