@@ -70,10 +70,11 @@ def rows(quick: bool = False) -> list[Row]:
     return [*decision_rows(quick), *overhead_rows(quick)]
 
 
-def decision_rows(quick: bool) -> Iterator[Row]:
+def decision_rows(quick: bool, sizes: tuple[int, ...] = (1, BLOCK)) -> Iterator[Row]:
     """Frame to decision, for single shots and for blocks."""
     n_blocks, n_rounds = (3, 400) if quick else (10, 5_000)
-    for n_shots in (1, BLOCK):
+    n_wrong = 0
+    for n_shots in sizes:
         progress(f"frame to decision, {n_shots} shots")
         n_bytes = BATCH_HEADER_BYTES + 8 * n_shots
         with decider(n_shots) as end:
@@ -84,6 +85,7 @@ def decision_rows(quick: bool) -> Iterator[Row]:
                 "bare": (bare, n_rounds),
             }
             found = turns(dict(blocks), n_blocks)  # type: ignore[arg-type]
+        n_wrong += sum(samples.counts.n_wrong for samples in found.values())
         ours = found["decide"].distribution
         for peer, label, goal in (
             ("bare", "slot and flag ring, both ends native, same bytes", DECISION_GOAL),
@@ -103,6 +105,14 @@ def decision_rows(quick: bool) -> Iterator[Row]:
                 samples=tuple((1e-3 * found["decide"].times_ns).tolist()),
                 note=f"{cost:.3g} × the peer. Ours: {ours.spread()}. Peer: {theirs.spread()}.",
             )
+    yield Row(
+        name="frame to decision, wrong answers",
+        value=n_wrong,
+        unit="answers",
+        reach="<= 0",
+        holds=n_wrong == 0,
+        is_correctness=True,
+    )
 
 
 class Decider:

@@ -1,9 +1,10 @@
 """The other ends of `loop_latency`, in processes of their own.
 
-`python -m benchmarks.loop_latency_ends decide NAME N_SHOTS` serves the estimator handler, which
-decides after every N_SHOTS, and `echo` in a ring; `... canned ENDPOINT` a machine whose shots are drawn beforehand; `... emulator ENDPOINT` the
-local emulator. Each says on a line that it is there, and serves until its input ends. The machines
-say on each line of input how long they measured (ns) since the line before.
+`python -m benchmarks.loop_latency_ends decide NAME N_SHOTS` serves `echo` in a ring, and the
+estimator handler, which decides after every N_SHOTS; `... canned ENDPOINT` serves a machine whose
+shots are drawn beforehand, `... emulator ENDPOINT` the local emulator. Each says on a line that it
+is there, and serves until its input ends. The machines say on each line of input how long they
+measured (ns) since the line before.
 """
 
 from __future__ import annotations

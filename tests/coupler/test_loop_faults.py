@@ -125,7 +125,7 @@ def test_a_controller_that_is_killed_and_restarted_delays_the_loop(controller, t
             link,
             SLOW,
             FrequencyEstimator(1),
-            fixed(300),
+            fixed(200),
             events=on_event,
             record=record,
             timeout_s=0.5,
@@ -134,7 +134,7 @@ def test_a_controller_that_is_killed_and_restarted_delays_the_loop(controller, t
         result = loop.run()
     thread.join()
     assert result.status == "done"
-    assert result.n_used == result.estimate.n_shots == 300
+    assert result.n_used == result.estimate.n_shots == 200
     assert accounts_hold(result)
     assert result.counters["retried_runs"] == 1
     assert result.n_faults >= 1
@@ -142,7 +142,7 @@ def test_a_controller_that_is_killed_and_restarted_delays_the_loop(controller, t
     assert len(faults) == result.n_faults
     assert all(event["recovered"] for event in faults)
     assert "StreamLostError" in {event["error"] for event in faults}
-    again = replay_loop(record, FrequencyEstimator(1), fixed(300))
+    again = replay_loop(record, FrequencyEstimator(1), fixed(200))
     assert dataclasses.replace(again, rtt_ns=None) == dataclasses.replace(result, rtt_ns=None)
 
 
@@ -203,7 +203,7 @@ def test_a_frozen_controller_delays_the_loop(controller):
 
     def pause():
         freeze(controller.process.pid)
-        time.sleep(1.0)
+        time.sleep(0.6)
         controller.process.send_signal(signal.SIGCONT)
 
     on_event, thread = after_some_shots(events, pause)
@@ -212,15 +212,15 @@ def test_a_frozen_controller_delays_the_loop(controller):
             link,
             SLOW,
             FrequencyEstimator(1),
-            fixed(300),
+            fixed(200),
             events=on_event,
-            timeout_s=0.3,
+            timeout_s=0.2,
             patience_s=PATIENCE_S,
         )
         result = loop.run()
     thread.join()
     assert result.status == "done"
-    assert result.n_used == 300
+    assert result.n_used == 200
     assert accounts_hold(result)
     assert result.n_faults >= 1
 
