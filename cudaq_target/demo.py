@@ -25,7 +25,7 @@ from cudaq_target.loops.systems import hydrogen
 from cudaq_target.loops.vqe import Settings, VqeResult, descent, state_energy, vqe
 
 if TYPE_CHECKING:
-    from cudaq_target.coupler.loops.events import Event
+    from cudaq_target.coupler.loops.events import Event, Sink
     from cudaq_target.loops.systems import System
     from cudaq_target.program import Program
 
@@ -165,38 +165,38 @@ def run(
         log = Path(folder) / "events.jsonl" if events is None else Path(events)
         place = endpoint or stack.enter_context(controller_process("local", seed=seed))
         tell = stack.enter_context(progress_bar("energy of H2", problem, progress))
-        write = stack.enter_context(EventFile(log))
+        streaming = Settings(seed=seed, final_error=final_error_ha)
+        streamed = _streamed(problem, streaming, place, log, tell)
+        same = _same_error(streamed)
+        jobs = Settings(seed=seed, fixed_shots=n_shots or problem.fixed_shots, final_shots=same)
+        fixed = vqe(problem, jobs, endpoint=place, events=tell)
+        seconds = time.perf_counter() - begin
+        _write_report(log, Path(report))
+    result = Result(
+        streamed=streamed,
+        fixed=fixed,
+        streamed_path=_path(problem, streamed),
+        fixed_path=_path(problem, fixed),
+        program=cast("Program", compile_kernel(problem.kernel, *streamed.point)),
+        seconds=seconds,
+        picture=Path(picture),
+        report=Path(report),
+    )
+    _draw(result)
+    return result
+
+
+def _streamed(
+    problem: System, settings: Settings, endpoint: str, log: Path, tell: Sink
+) -> VqeResult:
+    """Run the loop that stops early; its events go to a file and to the progress bar."""
+    with EventFile(log) as write:
 
         def sink(event: Event) -> None:
             write(event)
             tell(event)
 
-        streaming = Settings(seed=seed, final_error=final_error_ha)
-        streamed = vqe(problem, streaming, endpoint=place, events=sink)
-        fixed = vqe(
-            problem,
-            Settings(
-                seed=seed,
-                fixed_shots=n_shots or problem.fixed_shots,
-                final_shots=_same_error(streamed),
-            ),
-            endpoint=place,
-            events=tell,
-        )
-        seconds = time.perf_counter() - begin
-        result = Result(
-            streamed=streamed,
-            fixed=fixed,
-            streamed_path=_path(problem, streamed),
-            fixed_path=_path(problem, fixed),
-            program=cast("Program", compile_kernel(problem.kernel, *streamed.point)),
-            seconds=seconds,
-            picture=Path(picture),
-            report=Path(report),
-        )
-        _write_report(log, Path(report))
-    _draw(result)
-    return result
+        return vqe(problem, settings, endpoint=endpoint, events=sink)
 
 
 def _write_report(events: Path, path: Path) -> None:

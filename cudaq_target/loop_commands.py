@@ -238,18 +238,9 @@ def vqe(
     if replay is not None:
         result = library.replay_vqe(replay, problem, settings)
     else:
-        is_endpoint = "://" in machine
-        result = library.vqe(
-            problem,
-            settings,
-            endpoint=machine if is_endpoint else None,
-            machine="local" if is_endpoint else machine,
-            device=device,
-            noise=noise,
-            cadence_hz=cadence_hz,
-            events=events,
-            record=record,
-        )
+        given = {"device": device, "noise": noise, "cadence_hz": cadence_hz}
+        place = {"endpoint": machine} if "://" in machine else {"machine": machine, **given}
+        result = library.vqe(problem, settings, events=events, record=record, **place)
     typer.echo(json_format.dumps(result.as_data()) if json else result.text())
 
 

@@ -244,10 +244,7 @@ def vqe(
             seed=chosen.seed,
             events=events,
             record=record,
-            name=problem.title,
-            unit=problem.unit,
-            reference=problem.exact,
-            baseline_shots=fixed_search_shots(problem),
+            **_labels(problem),
         )
         return _result(problem, estimator.bases, loop.run(), specs)
 
@@ -320,6 +317,15 @@ def descent(problem: System, steps: Sequence[LoopStep]) -> list[tuple[Point, int
         path.append((tuple(middle.tolist()), n_shots))
         n_shots += sum(step.n_measured for step in group)
     return [*path, (steps[-1].point, n_shots)]
+
+
+def _labels(problem: System) -> dict[str, Any]:
+    return {
+        "name": problem.title,
+        "unit": problem.unit,
+        "reference": problem.exact,
+        "baseline_shots": fixed_search_shots(problem),
+    }
 
 
 def _specs(link: Link) -> dict[str, Any]:
