@@ -18,6 +18,7 @@ from cudaq_target.coupler.errors import (
 from cudaq_target.coupler.link_errors import EndpointError, InsecureEndpointError, KeyFileError
 from cudaq_target.errors import (
     DeviceLimitError,
+    EventFileError,
     MachineRefusedError,
     OptionError,
     RegisterError,
@@ -35,6 +36,7 @@ _INPUT_ERRORS = (
     DecoderEndpointsError,
     DeviceLimitError,
     EndpointError,
+    EventFileError,
     InsecureEndpointError,
     KeyFileError,
     MachineRefusedError,

@@ -110,6 +110,28 @@ class OptionError(TargetError):
 
 
 @dataclass
+class EventFileError(TargetError):
+    """A file is no file of a loop's events.
+
+    Attributes:
+        path: The file.
+        line: Number of the line, from 1; 0 for the whole file.
+        reason: What is wrong with it.
+    """
+
+    path: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}, line {self.line}" if self.line else self.path
+        return (
+            f"{where} {self.reason}; give the file that a loop wrote, for example "
+            "`cudaq-target loop vqe --events FILE`"
+        )
+
+
+@dataclass
 class MemoryLimitError(TargetError):
     """A program would not fit into memory; refused before the machine swaps.
 
