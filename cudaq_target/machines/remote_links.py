@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from cudaq_target.coupler.control_client import ControlClient
 from cudaq_target.coupler.control_messages import RUN_HEADER
 from cudaq_target.coupler.endpoint import Scheme, parse_endpoint
+from cudaq_target.coupler.errors import CouplerError
 from cudaq_target.coupler.frame import HEADER_BYTES
 from cudaq_target.coupler.link import connect
 from cudaq_target.coupler.transports.interface import TransportOptions
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cudaq_target.coupler.control_client import Caller
+    from cudaq_target.coupler.endpoint import Endpoint
     from cudaq_target.coupler.link import Link
     from cudaq_target.coupler.security import ClientSecurity
 
@@ -27,6 +29,9 @@ _MOST: Final = {Scheme.SHM: 1, Scheme.UDP: 1, Scheme.IPC: _MANY, Scheme.TCP: _MA
 
 # An emulator at the other end needs the cores that a client would spin on.
 _OPTIONS: Final = TransportOptions(wait="block")
+# Requests fit the slots of every controller; over ZeroMQ, answers may be as long as its own.
+_REQUEST_BYTES: Final = _OPTIONS.slot_bytes
+_LONGEST_ANSWER_BYTES: Final = 1 << 16
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +51,7 @@ class ControlLink:
     @property
     def max_parameters(self) -> int:
         """How many parameters fit into the frame that starts a run."""
-        return (self.link.slot_bytes - HEADER_BYTES - RUN_HEADER.size) // 8
+        return (_REQUEST_BYTES - HEADER_BYTES - RUN_HEADER.size) // 8
 
     def caller(self, timeout_s: float) -> Caller:
         """Make calls with another time-out than the client's (s)."""
@@ -115,7 +120,19 @@ class LinkPool:
             self._endpoint,
             timeout_s=self._connect_s,
             security=self._security,
-            options=_OPTIONS,
+            options=_options_for(self._endpoint),
         )
-        client = ControlClient(link.caller(self._call_s), slot_bytes=link.slot_bytes)
+        client = ControlClient(link.caller(self._call_s), slot_bytes=_REQUEST_BYTES)
         return ControlLink(link, client)
+
+
+def _options_for(endpoint: Endpoint) -> TransportOptions:
+    """Geometry of a link to a controller whose slots may be longer than by default."""
+    if endpoint.scheme in {Scheme.TCP, Scheme.IPC}:
+        return replace(_OPTIONS, slot_bytes=_LONGEST_ANSWER_BYTES, n_slots=4)
+    if endpoint.scheme is Scheme.SHM:
+        from cudaq_target.coupler.shm import SlotRing  # noqa: PLC0415 - compiled
+
+        with suppress(CouplerError):  # not there yet: the link waits for it
+            return replace(_OPTIONS, slot_bytes=SlotRing.attach(endpoint.place).tx_stride_bytes)
+    return _OPTIONS

@@ -13,6 +13,7 @@ from scipy.stats import chi2_contingency
 
 from cudaq_target import Pasqal, shots_of
 from cudaq_target.cli import main
+from cudaq_target.coupler import TransportOptions
 from tests.target.controllers import Watched, controller_process, served
 
 pytestmark = pytest.mark.usefixtures("stock_target")
@@ -117,6 +118,15 @@ def test_every_transport_brings_every_bit_to_its_place(scheme):
         cudaq.set_target("pasqal", machine=place)
         assert counts(cudaq.sample(basis, shots_count=700)) == {"01001": 700}
         assert counts(cudaq.sample_async(basis, shots_count=7).get()) == {"01001": 7}
+        cudaq.set_target("qpp-cpu")
+
+
+@pytest.mark.parametrize("scheme", ["shm", "ipc"])
+def test_controllers_with_longer_frames(scheme, tmp_path):
+    name = secrets.token_hex(8) if scheme == "shm" else f"{tmp_path}/qpu"
+    with served(f"{scheme}://{name}", options=TransportOptions(slot_bytes=16384)) as place:
+        cudaq.set_target("pasqal", machine=place)
+        assert counts(cudaq.sample(basis, shots_count=3000)) == {"01001": 3000}
         cudaq.set_target("qpp-cpu")
 
 
