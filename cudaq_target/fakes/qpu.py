@@ -137,6 +137,9 @@ class FakeQpu(FakeService):
     def _end(self) -> None:
         self.orders.close()
 
+    def _expire(self) -> None:
+        raise Refusal(401, "Unauthorized")
+
     def _operational(self, request: Request) -> Reply:  # noqa: ARG002
         return jsend({"operational_status": "UP" if self.is_operational else "DOWN"})
 

@@ -10,11 +10,13 @@ import re
 import threading
 import time
 import zlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from cudaq_target.errors import OptionError
 from cudaq_target.fakes import faults as kinds
 from cudaq_target.fakes.faults import Fault, Faults, Planned
 
@@ -164,7 +166,7 @@ class Route:
         return None if found is None else found.groupdict()
 
 
-class FakeService:
+class FakeService(ABC):
     """A service on 127.0.0.1, from `start` or `with` to `close`.
 
     Attributes:
@@ -219,9 +221,13 @@ class FakeService:
 
     @property
     def port(self) -> int:
-        """The port it listens at."""
+        """The port it listens at.
+
+        Raises:
+            OptionError: It does not listen.
+        """
         if self._server is None:
-            raise RuntimeError(f"the {self.name} fake is not started: use `with`, or start()")
+            raise OptionError(f"stand-in of {self.name}", "not started", "Use `with`, or start()")
         return self._server.port
 
     @property
@@ -287,21 +293,25 @@ class FakeService:
         """The service's own clock: seconds since 1970."""
         return time.time() + self.clock_skew_s
 
+    @abstractmethod
     def _make_routes(self) -> Sequence[Route]:
-        raise NotImplementedError
+        """Return the endpoints; called once, before anything else of the service is there."""
 
+    @abstractmethod
     def _error(self, refusal: Refusal, endpoint: str) -> Reply:
         """Write an error as the service does at this endpoint ("" where there is none)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _prepare(self) -> None:
         """Do what comes before the first request."""
 
+    @abstractmethod
     def _end(self) -> None:
         """End what runs."""
 
+    @abstractmethod
     def _expire(self) -> None:
-        """Let credentials expire."""
+        """Let credentials expire, or refuse a request as if they had."""
 
     def _answer(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, arrival_ns: int

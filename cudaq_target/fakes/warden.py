@@ -243,6 +243,9 @@ class FakeWarden(FakeService):
     def _end(self) -> None:
         self.orders.close()
 
+    def _expire(self) -> None:
+        raise Refusal(401, "MUNGE credential expired")
+
     def _root(self, request: Request) -> Reply:  # noqa: ARG002
         return Reply.of(200, {"message": "The warden is operational."})
 

@@ -253,3 +253,8 @@ def test_a_port_that_is_taken_is_said(cloud: FakeCloud) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 1
     assert "in use" in done.stderr
+
+
+def test_a_service_that_is_not_started_has_no_address() -> None:
+    with pytest.raises(OptionError, match="not started"):
+        _ = FakeCloud(engine="zeros").url

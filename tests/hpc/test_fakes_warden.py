@@ -217,6 +217,12 @@ def test_faults_of_warden(warden: FakeWarden, status: int) -> None:
     assert not warden.jobs
 
 
+def test_credentials_expire_in_mid_run(warden: FakeWarden) -> None:
+    warden.fault("jobs.list", "expire")
+    found = [ask(warden, "GET", "/jobs", headers=credential(USER)) for _ in range(2)]
+    assert found == [(401, {"detail": "MUNGE credential expired"}), (200, [])]
+
+
 @pytest.mark.parametrize("kind", ["drop", "lost", "half", "garbage"])
 @pytest.mark.usefixtures("as_user")
 def test_replies_that_do_not_arrive(
