@@ -143,7 +143,9 @@ class RunRequest:
         view = memoryview(arguments)
         if view.nbytes < RUN_HEADER.size:
             return None
-        *ids, seed, limit, wait_ns, n_parameters, block, n_decide = RUN_HEADER.unpack_from(view)
+        head = RUN_HEADER.unpack_from(view)
+        run_id, program_id, n_shots, deadline_ns, seed, limit, wait_ns = head[:7]
+        n_parameters, block, n_decide = head[7:]
         end = RUN_HEADER.size + 8 * n_parameters
         if view.nbytes != end + n_decide or n_decide > MAX_DECIDE_BYTES:
             return None
@@ -152,7 +154,18 @@ class RunRequest:
             decide = bytes(view[end:]).decode()
         except UnicodeDecodeError:
             return None
-        return RunRequest(*ids, values, seed, block, decide, limit, wait_ns)
+        return RunRequest(
+            run_id,
+            program_id,
+            n_shots,
+            deadline_ns,
+            values,
+            seed=seed,
+            block=block,
+            decide=decide,
+            limit=limit,
+            wait_ns=wait_ns,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cudaq_target.coupler.control_messages import RunState
 
 
@@ -65,7 +67,7 @@ class ControlCounters:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def describe(machine: str, controller: dict[str, object]) -> str:
+def describe(machine: str, controller: Mapping[str, object]) -> str:
     """What a machine says of itself, and what there is to say of its controller.
 
     Args:

@@ -38,6 +38,13 @@ LONG_TURN_SHOTS: Final = 4096
 class Decider(Protocol):
     """Asks ends that decide."""
 
+    @property
+    def slot_bytes(self) -> int:
+        """Longest frame (bytes)."""
+
+    def objection(self, endpoint: str) -> str | None:
+        """Why this end cannot be asked; None where it can, as far as its name says."""
+
     def ask(self, endpoint: str, frame: bytes, *, begins: bool) -> Decision:
         """Send a batch of shots and wait for the decision; `begins` with the first of a run.
 

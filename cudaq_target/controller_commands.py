@@ -27,53 +27,68 @@ _LOOK_S: Final = 0.2
 _SWITCH_S: Final = 0.0005
 
 
+Bind = Annotated[
+    str,
+    typer.Option(
+        metavar="ENDPOINT",
+        help="shm://NAME, ipc://PATH, tcp://HOST:PORT or udp://HOST:PORT; port 0: a free one.",
+    ),
+]
+MachineName = Annotated[
+    str, typer.Option(help="local, qutip, emu-sv, emu-mps, auto-emulator, or one elsewhere.")
+]
+Device = Annotated[
+    str | None, typer.Option(help="The only device whose programs run; by default any.")
+]
+Noise = Annotated[str | None, typer.Option(help="JSON file of a Pulser noise model.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Makes runs without a seed reproducible, too.")
+]
+Cadence = Annotated[
+    float | None,
+    typer.Option(help="Shots per second of all runs together; by default as fast as it can."),
+]
+MaxClients = Annotated[int, typer.Option(min=1, help="Clients with runs at most.")]
+MaxRuns = Annotated[int, typer.Option(min=1, help="Runs under way and waiting at most.")]
+Lease = Annotated[
+    float, typer.Option(min=0.1, help="A client silent for so long loses its run (s).")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Most threads of the emulator.")]
+Modulation = Annotated[
+    bool, typer.Option("--modulation", help="Analog programs with the device's bandwidth.")
+]
+SlotBytes = Annotated[int, typer.Option(min=128, help="Longest frame, the same at both ends.")]
+Slots = Annotated[int, typer.Option(min=1, help="Frames under way at most.")]
+Secret = Annotated[
+    Path | None, typer.Option(help="Our .key_secret file, where links leave this machine.")
+]
+Allow = Annotated[
+    list[Path] | None, typer.Option(help="Public .key file of a client; once for each.")
+]
+Parent = Annotated[
+    int | None, typer.Option(min=1, help="End when the process of this number has ended.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
 def serve(
-    bind: Annotated[
-        str,
-        typer.Option(
-            metavar="ENDPOINT",
-            help="shm://NAME, ipc://PATH, tcp://HOST:PORT or udp://HOST:PORT; port 0: a free one.",
-        ),
-    ],
-    machine: Annotated[
-        str, typer.Option(help="local, qutip, emu-sv, emu-mps, auto-emulator, or one elsewhere.")
-    ] = "local",
-    device: Annotated[
-        str | None, typer.Option(help="The only device whose programs run; by default any.")
-    ] = None,
-    noise: Annotated[str | None, typer.Option(help="JSON file of a Pulser noise model.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Makes runs without a seed reproducible, too.")
-    ] = None,
-    cadence_hz: Annotated[
-        float | None,
-        typer.Option(help="Shots per second of all runs together; by default as fast as it can."),
-    ] = None,
-    max_clients: Annotated[int, typer.Option(min=1, help="Clients with runs at most.")] = 16,
-    max_runs: Annotated[int, typer.Option(min=1, help="Runs under way and waiting.")] = 32,
-    lease_s: Annotated[
-        float, typer.Option(min=0.1, help="A client silent for so long loses its run (s).")
-    ] = 30.0,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Most threads of the emulator.")
-    ] = None,
-    modulation: Annotated[
-        bool, typer.Option("--modulation", help="Analog programs with the device's bandwidth.")
-    ] = False,
-    slot_bytes: Annotated[
-        int, typer.Option(min=128, help="Longest frame, the same at both ends.")
-    ] = 4096,
-    slots: Annotated[int, typer.Option(min=1, help="Frames under way at most.")] = 64,
-    secret: Annotated[
-        Path | None, typer.Option(help="Our .key_secret file, where links leave this machine.")
-    ] = None,
-    allow: Annotated[
-        list[Path] | None, typer.Option(help="Public .key file of a client; once for each.")
-    ] = None,
-    parent: Annotated[
-        int | None, typer.Option(min=1, help="End when the process of this number has ended.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    bind: Bind,
+    machine: MachineName = "local",
+    device: Device = None,
+    noise: Noise = None,
+    seed: Seed = None,
+    cadence_hz: Cadence = None,
+    max_clients: MaxClients = 16,
+    max_runs: MaxRuns = 32,
+    lease_s: Lease = 30.0,
+    threads: Threads = None,
+    modulation: Modulation = False,
+    slot_bytes: SlotBytes = 4096,
+    slots: Slots = 64,
+    secret: Secret = None,
+    allow: Allow = None,
+    parent: Parent = None,
+    json: Json = False,
 ) -> None:
     """Serve a machine until SIGTERM or Ctrl-C; prints where it listens when it is ready."""
     from cudaq_target import coupler  # noqa: PLC0415
