@@ -42,16 +42,23 @@ def children() -> set[int]:
     return {int(pid) for one in listed.glob("*/children") for pid in one.read_text().split()}
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_it_serves_and_leaves_nothing_also_when_the_loop_fails() -> None:
-    before = children()
-    with pytest.raises(ZeroDivisionError), controller_process(seed=1) as endpoint:
+def use_and_fail(before: set[int], used: list[Path]) -> None:
+    with controller_process(seed=1) as endpoint:
+        used.append(folder_of(endpoint))
         with connect(endpoint) as link:
             assert '"local"' in ControlClient(link.caller()).specs()
         assert children() - before
         raise ZeroDivisionError
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_it_serves_and_leaves_nothing_also_when_the_loop_fails() -> None:
+    before = children()
+    used: list[Path] = []
+    with pytest.raises(ZeroDivisionError):
+        use_and_fail(before, used)
     assert children() <= before
-    assert not folder_of(endpoint).exists()
+    assert not used[0].exists()
 
 
 def test_a_controller_that_cannot_start_says_why() -> None:
