@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Machines in this process; `REMOTE_FORMS` names the others.
 MACHINES = ("local", "qutip", "emu-sv", "emu-mps", "auto-emulator")
+# Devices of Pasqal Cloud, which are machines, too.
+CLOUD_DEVICES = ("EMU_FREE", "EMU_MPS", "EMU_SV", "EMU_FRESNEL", "FRESNEL", "FRESNEL_CAN1")
 ROUTES = ("swap", "direct")
 ENVIRONMENT_PREFIX = "CUDAQ_TARGET_"
 # Set by QPU schedulers to name the QPU that a job was given; the first name is the current one.
@@ -297,6 +299,13 @@ REMOTE_FORMS: tuple[RemoteForm, ...] = (
         opener="cudaq_target.machines.remote_controller:open_controller",
         remedy="Leave it out, or give it to the controller: cudaq-target serve",
         may_have_keys=lambda name: name.startswith(("tcp://", "ipc://")),
+    ),
+    RemoteForm(
+        shown=", ".join(CLOUD_DEVICES),
+        fits=lambda name: name in CLOUD_DEVICES,
+        checked=str,
+        opener="cudaq_target.machines.cloud:open_cloud",
+        remedy="Leave it out, or use machine='local'",
     ),
 )
 

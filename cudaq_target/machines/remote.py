@@ -20,7 +20,7 @@ import atexit
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from cudaq_target.options import remote_form
 from cudaq_target.shots import Shots
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     import pulser
     from numpy.typing import NDArray
@@ -91,10 +91,15 @@ class Task:
         Returns:
             Packed shots, shape (n_shots, ceil(n_bits / 64)).
         """
+        return Shots.from_bits(np.ascontiguousarray(bits[:, list(self.columns)])).packed
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Bit k of a shot is atom `columns[k]` of `sequence()`."""
         program = self.lowered()
-        if not isinstance(program, AnalogProgram):
-            bits = bits[:, list(program.timeline.atom_of_qubit)]
-        return Shots.from_bits(np.ascontiguousarray(bits)).packed
+        if isinstance(program, AnalogProgram):
+            return tuple(range(self.n_bits))
+        return tuple(program.timeline.atom_of_qubit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +116,17 @@ class Measured:
     packed: NDArray[np.uint64]
     job_id: str
     annotations: Mapping[str, object] = field(default_factory=dict)
+
+
+@runtime_checkable
+class SeveralAtOnce(Protocol):
+    """A remote machine that takes several tasks with one request."""
+
+    def measure_all(
+        self, tasks: Sequence[Task], n_shots: int, *, seeds: Sequence[int]
+    ) -> list[Measured]:
+        """Run tasks and wait for their shots; see `RemoteMachine.measure`."""
+        ...
 
 
 class RemoteMachine(Protocol):
