@@ -44,13 +44,14 @@ class Draws:
 
     Attributes:
         n_shots: Shots of a block.
-        state_bytes: Memory that it holds (bytes).
         block: Draws a block.
+        state_bytes: Memory of the state that blocks are drawn from (bytes); 0 where there is none,
+            and each block takes an emulation of its own.
     """
 
     n_shots: int
-    state_bytes: int
     block: Callable[[np.random.Generator], Words]
+    state_bytes: int = 0
 
 
 def draws_of(program: Program | AnalogProgram, settings: Settings) -> Draws:
@@ -81,8 +82,8 @@ def _gates(program: PulseProgram, settings: Settings) -> Draws:
         n_shots = _block_shots(result.amplitudes.size)
         return Draws(
             n_shots,
-            result.amplitudes.nbytes,
             lambda rng: Shots.from_bits(result.sample(n_shots, rng, threads=threads)).packed,
+            result.amplitudes.nbytes,
         )
     n_shots = _RERUN_SHOTS if settings.noise is None else _NOISY_SHOTS
 
@@ -90,7 +91,7 @@ def _gates(program: PulseProgram, settings: Settings) -> Draws:
         bits = machine.sample(program, n_shots, noise=settings.noise, rng=rng, threads=threads)
         return Shots.from_bits(bits).packed
 
-    return Draws(n_shots, 0, block)
+    return Draws(n_shots, block)
 
 
 def _analog(program: AnalogProgram, settings: Settings) -> Draws:
@@ -112,7 +113,7 @@ def _analog(program: AnalogProgram, settings: Settings) -> Draws:
             initial_state=None,
         )
 
-    return Draws(n_shots, 0, block)
+    return Draws(n_shots, block)
 
 
 def _state(program: AnalogProgram, settings: Settings) -> Draws:
@@ -131,8 +132,8 @@ def _state(program: AnalogProgram, settings: Settings) -> Draws:
     n_shots = _block_shots(state.size)
     return Draws(
         n_shots,
-        state.nbytes,
         lambda rng: sample_packed(state, n_shots, rng, threads=settings.threads),
+        state.nbytes,
     )
 
 

@@ -24,6 +24,7 @@ from cudaq_target.coupler.errors import ProgramRefusedError
 from cudaq_target.device import DEFAULT_DEVICE, resolve
 from cudaq_target.errors import OptionError, Source, TargetError, UnsuitableDeviceError
 from cudaq_target.options import check, remote_form
+from cudaq_target.shots import words_per_shot
 from cudaq_target.template import CircuitTemplate
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ class EmulatedRun:
         self._bound: Program | AnalogProgram | None = None
         self._draws: Draws | None = None
         self._n_blocks = 0
-        self._left: Words = np.zeros((0, 0), dtype=np.uint64)
+        self._left: Words = np.zeros((0, words_per_shot(self.n_qubits)), dtype=np.uint64)
 
     def prepare(self) -> None:
         """Lower the program.
@@ -304,16 +305,21 @@ class EmulatedRun:
         Raises:
             ProgramRefusedError: It does not fit into memory, or the machine does not run it.
         """
-        if len(self._left) == 0:
-            with refused():
-                if self._draws is None:
-                    self._draws = self._program.draws(self._values, self._bound, self._settings)
-                    self._bound = None
+        with refused():
+            if self._draws is None:
+                self._draws = self._program.draws(self._values, self._bound, self._settings)
+                self._bound = None
+            parts = [self._left[:n_shots]]
+            n_found = len(parts[0])
+            # Blocks that take an emulation each come one by one, so that a stop is seen in between.
+            while n_found < n_shots and (n_found == 0 or self._draws.state_bytes):
                 seeds = np.random.SeedSequence(self._entropy, spawn_key=(self._n_blocks,))
                 self._left = self._draws.block(np.random.default_rng(seeds))
-            self._n_blocks += 1
-        rows, self._left = self._left[:n_shots], self._left[n_shots:]
-        return rows
+                self._n_blocks += 1
+                parts.append(self._left[: n_shots - n_found])
+                n_found += len(parts[-1])
+        self._left = self._left[len(parts[-1]) :]
+        return np.concatenate(parts)
 
     def close(self) -> None:
         """Forget the state, unless another run still has it."""
