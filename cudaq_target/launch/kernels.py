@@ -23,7 +23,7 @@ from cudaq_target.device import resolve
 from cudaq_target.emulator.memory import require_bytes
 from cudaq_target.errors import OptionError
 from cudaq_target.interpret.values import Amplitudes, Closure
-from cudaq_target.launch.remote import device_of, is_remote, measured
+from cudaq_target.launch.remote import device_of, is_remote, measured_all
 from cudaq_target.machines.remote import Task
 from cudaq_target.program import compile_circuit
 from cudaq_target.shots import Shots
@@ -104,15 +104,35 @@ class BoundKernel:
             MemoryLimitError: The state or the shots would not fit into memory.
             MachineError: The machine is remote, and of the kind that says what failed.
         """
-        options = self._session.options
-        if self.circuit.n_qubits == 0 or n_shots == 0:
-            none = np.zeros((n_shots, self.circuit.n_qubits), dtype=np.uint8)
-            return Sampled(Shots.from_bits(none))
+        return self.sample_all(n_shots, rng, [appended])[0]
+
+    def sample_all(
+        self, n_shots: int, rng: np.random.Generator, endings: Sequence[tuple[Gate, ...]]
+    ) -> list[Sampled]:
+        """Run once for each ending; see `sample`. A remote machine may take all at once.
+
+        Args:
+            n_shots: Number of shots of each run.
+            rng: Source of randomness.
+            endings: Gates to run after the kernel's own, for each run.
+        """
         n_qubits = self.circuit.n_qubits
+        if n_qubits == 0 or n_shots == 0:
+            none = np.zeros((n_shots, n_qubits), dtype=np.uint8)
+            return [Sampled(Shots.from_bits(none)) for _ in endings]
         require_bytes(n_shots * (_SHOT_BYTES + 3 * n_qubits), n_qubits, n_shots=n_shots)
         if is_remote(self._session):
-            found = measured(self._session, self._task(appended), n_shots, rng)
-            return Sampled(Shots(found.packed, n_qubits), found.job_id, found.annotations)
+            tasks = [self._task(appended) for appended in endings]
+            return [
+                Sampled(Shots(found.packed, n_qubits), found.job_id, found.annotations)
+                for found in measured_all(self._session, tasks, n_shots, rng)
+            ]
+        return [self._sampled_here(n_shots, rng, appended) for appended in endings]
+
+    def _sampled_here(
+        self, n_shots: int, rng: np.random.Generator, appended: tuple[Gate, ...]
+    ) -> Sampled:
+        options = self._session.options
         bits = machines.get(options.machine).sample(
             self.program(appended).timeline,
             n_shots,

@@ -189,8 +189,9 @@ def _sampled(
 ) -> _Found:
     found = _Found()
     source = Source(bound.circuit.kernel)
-    for setting in group(strings):
-        sampled = bound.sample(n_shots, rng, basis_change(setting, source))
+    settings = list(group(strings))
+    endings = [basis_change(setting, source) for setting in settings]
+    for setting, sampled in zip(settings, bound.sample_all(n_shots, rng, endings), strict=True):
         found.runs.append(sampled)
         for string in setting.strings:
             part = sampled.shots.marginal(string.qubits)

@@ -8,11 +8,13 @@ import numpy as np
 
 from cudaq_target.coupler.interrupts import interruptible
 from cudaq_target.errors import OptionError, Source, UnsupportedKernelError
-from cudaq_target.machines.remote import Task, check_device, machine_for
+from cudaq_target.machines.remote import SeveralAtOnce, Task, check_device, machine_for
 from cudaq_target.options import remote_form
 from cudaq_target.shots import Shots
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cudaq_target.analog.program import AnalogProgram
     from cudaq_target.device import PulserDevice
     from cudaq_target.machines.remote import Kind, Measured
@@ -65,9 +67,30 @@ def measured(session: Session, task: Task, n_shots: int, rng: np.random.Generato
     """
     machine = machine_for(session.options)
     assert machine is not None, "callers ask `is_remote` first"
-    seed = int(rng.integers(1, _MOST_SEED)) if session.is_seeded else 0
     with interruptible():
-        return machine.measure(task, n_shots, seed=seed)
+        return machine.measure(task, n_shots, seed=_seed(session, rng))
+
+
+def measured_all(
+    session: Session, tasks: Sequence[Task], n_shots: int, rng: np.random.Generator
+) -> list[Measured]:
+    """Run tasks on the session's remote machine, together where it takes several at once.
+
+    Args:
+        session: The target in force.
+        tasks: What to run.
+        n_shots: Number of shots of each, at least 1.
+        rng: As for `measured`.
+
+    Raises:
+        MachineError: Of the kind that says what failed.
+    """
+    machine = machine_for(session.options)
+    if len(tasks) < 2 or not isinstance(machine, SeveralAtOnce):
+        return [measured(session, task, n_shots, rng) for task in tasks]
+    seeds = [_seed(session, rng) for _ in tasks]
+    with interruptible():
+        return machine.measure_all(tasks, n_shots, seeds=seeds)
 
 
 def program_shots(session: Session, program: Program | AnalogProgram, n_shots: int) -> Shots:
@@ -93,6 +116,10 @@ def program_shots(session: Session, program: Program | AnalogProgram, n_shots: i
     if n_shots == 0:
         return Shots(np.zeros((0, -(-task.n_bits // 64)), dtype=np.uint64), task.n_bits)
     return Shots(measured(session, task, n_shots, session.generator()).packed, task.n_bits)
+
+
+def _seed(session: Session, rng: np.random.Generator) -> int:
+    return int(rng.integers(1, _MOST_SEED)) if session.is_seeded else 0
 
 
 def default_shots(session: Session, default: int) -> int:
