@@ -115,12 +115,14 @@ class StepShots:
         n_measured: Shots.
         n_saved: Shots that a fixed number per point would have taken beyond these.
         n_shots_by_setting: Of its estimate.
+        point: Values of the loop's parameters.
     """
 
     number: int
     n_measured: int
     n_saved: int
     n_shots_by_setting: tuple[int, ...]
+    point: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +328,8 @@ def _take_step(state: LoopState, event: Event) -> None:
     state.settings += [0] * (len(by_setting) - len(state.settings))
     for number, n_shots in enumerate(by_setting):
         state.settings[number] += n_shots
-    state.steps.add(StepShots(event["step"], n_measured, n_saved, by_setting))
+    point = tuple(event["point"])
+    state.steps.add(StepShots(event["step"], n_measured, n_saved, by_setting, point))
     _note(state, event["step"], reading, is_whole=True)
     for name, (value, deviation) in event.get("known", {}).items():
         entry = state.n_measured, float(value), float(deviation)
