@@ -17,6 +17,7 @@ from cudaq_target.coupler.errors import (
     CouplerError,
     PeerGoneError,
     RoleTakenError,
+    SegmentFormatError,
     SegmentInUseError,
     SegmentMissingError,
     SegmentStaleError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 STRIDE_BYTES: Final = 128
 _OWNED: Final[dict[str, tuple[int, SlotRing]]] = {}
+_MADE_LAST: Final = ("size (bytes)", "magic")
 _ATTACH_AGAIN_S: Final = 0.01
 # An answer shows a moment before its slot is free again: a server may be interrupted in between.
 _CLEARING_NS: Final = 20_000_000
@@ -182,6 +184,11 @@ class ShmWire:
             ring = SlotRing.attach(self.endpoint.place)
         except (SegmentMissingError, SegmentStaleError):
             return False
+        except SegmentFormatError as error:
+            # A server is making it right now: the file is empty at first, then all zeros.
+            if error.field in _MADE_LAST and error.found == "0":
+                return False
+            raise
         strides = (ring.rx_stride_bytes, ring.tx_stride_bytes)
         if strides != (self._stride, self._stride):
             reason = f"its slots have {strides[0]} and {strides[1]} bytes, ours {self._stride}"

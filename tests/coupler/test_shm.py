@@ -23,6 +23,8 @@ from cudaq_target.coupler.errors import (
     SegmentStaleError,
     SegmentSystemError,
 )
+from cudaq_target.coupler.link import connect
+from cudaq_target.coupler.link_errors import LinkTimeoutError
 from cudaq_target.coupler.shm import (
     Client,
     Dispatcher,
@@ -337,3 +339,15 @@ def test_a_killed_writer_loses_nothing_that_it_wrote(name: str) -> None:
         while (frame := reader.pop()) is not None:
             got.append(struct.unpack("<Q", frame)[0])
         assert got == list(range(len(got)))
+
+
+@pytest.mark.parametrize("n_bytes", [0, 8192])
+def test_a_segment_that_is_being_made_is_waited_for(n_bytes, name):
+    path = Path(f"/dev/shm/cudaq-target-{name}")
+    path.touch(mode=0o600)
+    path.write_bytes(bytes(n_bytes))
+    try:
+        with pytest.raises(LinkTimeoutError):
+            connect(f"shm://{name}", timeout_s=0.05)
+    finally:
+        path.unlink()
