@@ -121,7 +121,8 @@ class Outcome:
         n_discarded: Measured and not used: behind the decision to stop.
         n_lost: Measured and never arrived, because a controller or a link was lost.
         seconds: From the request to the last shot (s).
-        machine_seconds: Of these, spent in calls of the link: the machine, and the way to it (s).
+        machine_seconds: That the machine measured, by its own account; spent in calls of the link,
+            where it gives none (s).
         stopped: Whether the policy ended the run before `max_shots`.
     """
 
@@ -268,7 +269,7 @@ class LoopStep:
         n_saved: Shots that the policy's budget would have cost beyond `n_measured`.
         n_runs: Runs on the machine.
         seconds: From the first request to the last decision (s).
-        machine_seconds: Of these, spent in calls of the link (s).
+        machine_seconds: As in `Outcome` (s).
     """
 
     number: int
@@ -301,7 +302,7 @@ class LoopResult:
         n_saved: Shots that the policy's budget would have cost beyond `n_measured`.
         n_faults: Faults that the loop recovered from.
         seconds: Of the whole loop (s).
-        machine_seconds: Of these, spent in calls of the link (s).
+        machine_seconds: As in `Outcome` (s).
         rtt_ns: Durations of the calls that fetched shots, waiting for the machine included (ns).
         counters: Of the link, and of the loop, by name.
     """

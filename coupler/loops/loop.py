@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cudaq_target.coupler.control_client import ControlClient
+from cudaq_target.coupler.interrupts import interruptible
 from cudaq_target.coupler.loops.engine import Engine, LoopCost
 from cudaq_target.coupler.loops.errors import ExperimentError, LoopUsedError
 from cudaq_target.coupler.loops.events import EventFile, Reporter
@@ -185,10 +186,11 @@ class FeedbackLoop:
 
     def _steps(self) -> Iterator[LoopStep]:
         running = _Running(self._settings, lambda: self._is_stopping)
-        try:
-            yield from running.steps()
-        finally:
-            self.result = running.result
+        with interruptible():
+            try:
+                yield from running.steps()
+            finally:
+                self.result = running.result
 
 
 @dataclass(frozen=True, slots=True)
