@@ -23,6 +23,7 @@ from cudaq_target.loops.picture import draw_search
 from cudaq_target.loops.progress import progress_bar
 from cudaq_target.loops.systems import hydrogen
 from cudaq_target.loops.vqe import Settings, VqeResult, descent, state_energy, vqe
+from cudaq_target.watch.report import write_report
 
 if TYPE_CHECKING:
     from cudaq_target.coupler.loops.events import Event, Sink
@@ -171,7 +172,7 @@ def run(
         jobs = Settings(seed=seed, fixed_shots=n_shots or problem.fixed_shots, final_shots=same)
         fixed = vqe(problem, jobs, endpoint=place, events=tell)
         seconds = time.perf_counter() - begin
-        _write_report(log, Path(report))
+        write_report(log, report)
     result = Result(
         streamed=streamed,
         fixed=fixed,
@@ -197,15 +198,6 @@ def _streamed(
             tell(event)
 
         return vqe(problem, settings, endpoint=endpoint, events=sink)
-
-
-def _write_report(events: Path, path: Path) -> None:
-    from importlib.util import find_spec  # noqa: PLC0415
-
-    if find_spec("cudaq_target.watch.report") is not None:
-        from cudaq_target.watch.report import write_report  # noqa: PLC0415 - draws
-
-        write_report(events, path)
 
 
 def _machine(result: VqeResult) -> str:

@@ -43,6 +43,7 @@ def test_both_loops_find_the_ground_state(n_qubits: int, endpoint: str, tmp_path
     fixed, streamed = result.fixed.estimate, result.streamed.estimate
     assert fixed.standard_error == pytest.approx(streamed.standard_error, rel=0.3)
     assert (tmp_path / "loop.png").stat().st_size > 10_000
+    assert "Ha" in (tmp_path / "loop.html").read_text()
     assert f"{n_qubits} qubits on DigitalAnalogDevice, machine local" in result.text()
     assert list(read_events(tmp_path / "loop.jsonl"))[-1]["status"] == "done"
 
@@ -66,6 +67,7 @@ def test_command(tmp_path: Path, capsys, monkeypatch) -> None:
     assert content["saved"] == pytest.approx(4200 / content["streamed"]["n_search"])
     assert content["streamed"]["rtt_ns"]["p50"] > 0
     assert Path(content["picture"]).is_file()
+    assert Path(content["report"]).is_file()
 
 
 def test_progress_and_a_running_controller(
