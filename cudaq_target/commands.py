@@ -22,6 +22,7 @@ from cudaq_target import (
 from cudaq_target import doctor as diagnosis
 from cudaq_target.device import bundled_devices, rules
 from cudaq_target.errors import OptionError, UnsuitableDeviceError
+from cudaq_target.site import commands as site_commands
 from cudaq_target.target import Pasqal, Session
 
 if TYPE_CHECKING:
@@ -353,6 +354,7 @@ app.command(name="decode-server")(coupler_commands.decode_server)
 app.command(name="playback")(coupler_commands.playback)
 app.command(name="serve")(controller_commands.serve)
 app.add_typer(loop_commands.loop, name="loop")
+app.add_typer(site_commands.site, name="site")
 
 
 def _exit(code: int) -> None:
