@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from cudaq_target.watch.state import LoopState, Sample, StepShots
 
 # Each colour stands for a variable of the page's style.
-INK, GRID = "#2b2b2b", "#d9d9d9"
+INK, GRID, PAGE = "#2b2b2b", "#d9d9d9", "#fffffe"
 MAIN, SECOND, THIRD = "#1b6f8a", "#c8553d", "#e8b23a"
 _SETTINGS: Final = ("#28415e", MAIN, "#6fb1a0", THIRD, "#e9a18f", SECOND, "#8a6fb1", "#7d7d7d")
 VARIABLES: Final = {
     INK: "--ink",
     GRID: "--grid",
+    PAGE: "--page",
     **{colour: f"--s{k}" for k, colour in enumerate(_SETTINGS)},
 }
 _SIZE_IN: Final = (4.6, 2.9)
 _FEW_POINTS: Final = 60
 _LOG_RANGE: Final = 30.0
+_WIDE: Final = 3.0
 _SECONDS_PER_MIN: Final = 60.0
 
 
@@ -111,17 +113,19 @@ def _draw_values(axes: Axes, state: LoopState) -> str | None:
     if not whole:
         return _draw_running(axes, state, list(state.samples))
     shots, values, errors, lows, highs = _columns(whole)
-    axes.vlines(shots, lows, highs, color=MAIN, alpha=0.3, linewidth=1.0)
     axes.errorbar(
         shots, values, errors, fmt="o", color=MAIN, markersize=3.5, elinewidth=2.0, linewidth=0
     )
-    _frame(axes, state, shots, values, errors)
+    _frame(axes, state, shots, values - 2.0 * errors, values + 2.0 * errors)
+    bottom, top = axes.get_ylim()
+    fits = highs - lows < _WIDE * (top - bottom)
+    axes.vlines(shots[fits], lows[fits], highs[fits], color=MAIN, alpha=0.35, linewidth=1.0)
+    axes.set_ylim(bottom, top)
     confidence = whole[-1].reading.confidence
-    interval = f", thin bars the interval of {100.0 * confidence:g} %" if confidence else ""
-    return (
-        f"Each dot is a point. Thick bars are standard errors{interval}; both go on where they "
-        "leave the picture."
-    )
+    caption = "Each dot is a point, thick bars are standard errors."
+    if fits.any() and confidence:
+        caption += f" Thin bars are intervals of {100.0 * confidence:g} %, where they fit."
+    return caption
 
 
 def _draw_last(axes: Axes, state: LoopState) -> str | None:
@@ -143,7 +147,10 @@ def _draw_running(axes: Axes, state: LoopState, samples: list[Sample]) -> str | 
     axes.fill_between(shots, lows, highs, color=MAIN, alpha=0.25, linewidth=0)
     axes.plot(shots, values, color=MAIN, linewidth=1.5)
     later = shots >= 0.1 * shots[-1]
-    _frame(axes, state, shots, values[later], errors[later])
+    ends = values - 2.0 * errors, values + 2.0 * errors
+    if highs[-1] - lows[-1] < 1e300:
+        ends = np.minimum(ends[0], lows[-1]), np.maximum(ends[1], highs[-1])
+    _frame(axes, state, shots, ends[0][later], ends[1][later], is_positive=bool(lows.min() >= 0.0))
     axes.set_xlabel("shots of the point" if len(state.steps) else "shots")
     confidence = samples[-1].reading.confidence
     return f"The band is the interval of {100.0 * confidence:g} %." if confidence else ""
@@ -170,23 +177,25 @@ def _frame(
     axes: Axes,
     state: LoopState,
     shots: np.ndarray[tuple[int], np.dtype[np.float64]],
-    values: np.ndarray[tuple[int], np.dtype[np.float64]],
-    errors: np.ndarray[tuple[int], np.dtype[np.float64]],
+    lows: np.ndarray[tuple[int], np.dtype[np.float64]],
+    highs: np.ndarray[tuple[int], np.dtype[np.float64]],
+    *,
+    is_positive: bool = False,
 ) -> None:
-    """Axes that show values and reference, however wide the intervals are."""
-    low, high = float((values - 2.0 * errors).min()), float((values + 2.0 * errors).max())
+    """Axes that show these ends and the reference."""
+    low, high = float(lows.min()), float(highs.max())
     reference = state.start.get("reference")
     if reference is not None:
         low, high = min(low, reference), max(high, reference)
         axes.axhline(reference, color=SECOND, linewidth=1.2, linestyle=(0, (5, 3)))
     margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-    axes.set_ylim(low - margin, high + 2.0 * margin)
+    axes.set_ylim(max(low - margin, -0.2 * margin) if is_positive else low - margin, high + margin)
     if reference is not None:
         axes.annotate(
-            f"exact {reference:.6g}".replace("-", "−"),
-            (1.0, reference),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
+            f"- - exact {reference:.6g}".replace("-", "−"),
+            (1.0, 1.0),
+            xycoords="axes fraction",
+            xytext=(0, 3),
             textcoords="offset points",
             ha="right",
             fontsize=8,
@@ -199,8 +208,11 @@ def _frame(
 
 def _shot_axis(axes: Axes, shots: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
     axes.set_xlabel("shots measured")
-    if shots.max() > _LOG_RANGE * max(1.0, shots.min()):
+    ratio = shots.max() / max(1.0, shots.min())
+    if ratio > _LOG_RANGE:
         axes.set_xscale("log")
+        if ratio < _LOG_RANGE**2:
+            axes.xaxis.get_major_locator().set_params(subs=(1.0, 3.0))
     axes.xaxis.set_major_formatter(_count)
     axes.xaxis.set_minor_formatter("")
 
@@ -337,6 +349,7 @@ def _mark(axes: Axes, ns: float, height: float, text: str, colour: str) -> None:
     axes.annotate(
         text, (ns, height), xytext=(-3 if is_right else 3, -2), textcoords="offset points",
         ha="right" if is_right else "left", va="top", fontsize=8, color=colour,
+        bbox={"facecolor": PAGE, "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip
 
 

@@ -16,7 +16,16 @@ from cudaq_target.watch.plots import plots
 from cudaq_target.watch.reader import read_file
 from cudaq_target.watch.state import state_of
 from cudaq_target.watch.style import STYLE
-from cudaq_target.watch.words import duration, facts, headline, interval, point, verdict
+from cudaq_target.watch.words import (
+    duration,
+    facts,
+    headline,
+    interval,
+    named,
+    point,
+    values,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,7 +110,7 @@ def _head(state: LoopState, title: str) -> str:
 
 
 def _cards(state: LoopState) -> str:
-    cards = [_result_card(state)]
+    cards = _result_cards(state)
     judged = verdict(state)
     if judged is not None:
         error, *rest = judged.text.split(", ")
@@ -117,30 +126,36 @@ def _cards(state: LoopState) -> str:
     return f'<section class="cards">\n{"".join(cards)}</section>'
 
 
-def _result_card(state: LoopState) -> str:
+def _result_cards(state: LoopState) -> list[str]:
+    if state.known:
+        words = "± one standard deviation, " + ("at the end" if state.has_ended else "so far")
+        tracked = values(state)
+        return [_card(fact.name, fact.text, [words]) for fact in tracked]
     value, words = headline(state)
     lines = [words]
-    if not state.known:
-        if state.reading is not None and (text := interval(state.reading)):
-            lines.append(f"interval {text}")
-        reference = state.start.get("reference")
-        if reference is not None:
-            lines.append(f"exact {reference:.6g} {state.start.get('unit', '')}")
-    return _card("result", value, lines)
+    if state.reading is not None and (text := interval(state.reading)):
+        lines.append(f"interval {text}")
+    reference = state.start.get("reference")
+    if reference is not None:
+        lines.append(f"exact {reference:.6g} {state.start.get('unit', '')}")
+    return [_card("result", value, lines)]
 
 
 def _shots_card(state: LoopState) -> str:
     budget, end = state.budget, state.end
     n_lost = end.get("n_lost", 0)
-    parts = [f"{state.n_measured:,} in all"]
+    parts = []
     for name, words in (("n_discarded", "behind a stop"), ("n_lost", "lost")):
         if end.get(name):
             parts.append(f"{end[name]:,} {words}")
     lines, big = [", ".join(parts)], f"{state.n_measured:,}"
+    if end and not parts:
+        lines = ["all of them used"]
     if budget.n_measured and budget.n_baseline > budget.n_measured:
         big = f"{budget.n_baseline / budget.n_measured:.1f}× fewer"
         compared = f"{budget.n_measured:,} where fixed shots take {budget.n_baseline:,}"
-        lines = [f"{compared}, at the same {budget.n_points:,} points", *lines]
+        in_all = ", ".join([f"{state.n_measured:,} in all", *parts])
+        lines = [f"{compared}, at the same {budget.n_points:,} points", in_all]
     return _card("shots", big, lines, is_bad=n_lost > 0)
 
 
@@ -183,7 +198,7 @@ def _settings(state: LoopState) -> list[tuple[str, str]]:
     start = state.start
     rows = [("policy", start.get("policy", "")), ("seed", start.get("seed", "not known"))]
     rows += [
-        (f"machine: {name.replace('_', ' ')}", _value(name, value))
+        (f"machine: {named(name)[0]}", _value(name, value))
         for name, value in start.get("machine", {}).items()
         if value is not None
     ]
@@ -200,7 +215,7 @@ def _value(name: str, value: object) -> str:
         return "yes" if value else "no"
     if name.endswith("_ns") and isinstance(value, int | float):
         return duration(value)
-    return str(value)
+    return f"{value} {named(name)[1]}".rstrip()
 
 
 def _faults(state: LoopState) -> str:

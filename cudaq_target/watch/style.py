@@ -60,6 +60,7 @@ th, td {{
   border-bottom: 1px solid var(--grid); overflow-wrap: anywhere;
 }}
 th {{ font-weight: 400; color: var(--soft); min-width: 6.5rem; }}
+th[scope="row"] {{ width: 13rem; max-width: 35vw; }}
 pre {{
   background: var(--panel); padding: 0.75rem 1rem; border-radius: 0.5rem; margin: 0;
   white-space: pre-wrap; overflow-wrap: anywhere;

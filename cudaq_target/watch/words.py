@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 _SUFFIXES: Final = {
     "_rad_per_us": "rad/µs",
-    "_mhz": "MHz",
-    "_khz": "kHz",
     "_hz": "Hz",
     "_us": "µs",
     "_ns": "ns",
@@ -87,7 +85,7 @@ def named(name: str) -> tuple[str, str]:
 def facts(state: LoopState) -> list[Fact]:
     """Say what is known, the most important first."""
     return [
-        *_values(state),
+        *values(state),
         *_shots(state),
         *_progress(state),
         *_round_trips(state),
@@ -152,7 +150,8 @@ def _beyond(state: LoopState, budget: Budget) -> int:
     return max(0, state.n_closed - budget.n_measured)
 
 
-def _values(state: LoopState) -> list[Fact]:
+def values(state: LoopState) -> list[Fact]:
+    """Say what the loop has found: what its policy follows, or its estimate."""
     if state.known:
         found = []
         for name, track in state.known.items():
