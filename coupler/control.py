@@ -243,7 +243,7 @@ class ControlServer:
             return _refuse(call, reason)
         reason = self._no_place(call.session.peer)
         if reason is not None:
-            self._counters.busy += 1
+            self._counters.busy_runs += 1
             return _refuse(call, reason, Status.BUSY)
         try:
             return self._start(call, request, wire)
@@ -304,7 +304,8 @@ class ControlServer:
 
     def _measuring(self, call: Call, request: RunRequest) -> tuple[Measuring, int]:
         """The machine's part of a run, and its measured bits per shot."""
-        program, values = self._programs[request.program_id], request.parameters
+        program, values = self._programs.pop(request.program_id), request.parameters
+        self._programs[request.program_id] = program  # the last one used is forgotten last
         room = len(call.result) - PART_HEADER_BYTES
         if self._lazy is None or self._worker is None:
             polled = cast("Machine", self._machine).start(program, values, request.n_shots)

@@ -37,7 +37,7 @@ class ControlCounters:
 
     Attributes:
         runs: Runs that were taken on.
-        busy: Runs that had no place.
+        busy_runs: Runs that had no place.
         done: Runs that measured all shots.
         stopped: Runs that were stopped.
         deadline: Runs that were stopped by their deadline.
@@ -48,7 +48,7 @@ class ControlCounters:
     """
 
     runs: int = 0
-    busy: int = 0
+    busy_runs: int = 0
     done: int = 0
     stopped: int = 0
     deadline: int = 0

@@ -191,7 +191,7 @@ def _summary(server: Server) -> str:
     ends = ("done", "stopped", "deadline", "failed", "refused")
     ended = ", ".join(f"{count[name]} {name}" for name in ends if count[name])
     ended = f" ({ended})" if ended else ""
-    busy = f", {count['busy']} requests had no place" if count["busy"] else ""
+    busy = f", {count['busy_runs']} runs had no place" if count["busy_runs"] else ""
     missed = count.get("missed_ticks", 0)
     late = f", {missed} ticks of the shot clock were missed" if missed else ""
     return (

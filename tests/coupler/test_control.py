@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from cudaq_target.coupler.control import MAX_ENDED_RUNS, ControlServer
+from cudaq_target.coupler.control import MAX_ENDED_RUNS, MAX_PROGRAMS, ControlServer
 from cudaq_target.coupler.control_client import ControlClient, RemoteRun, over_link
 from cudaq_target.coupler.control_messages import (
     RUN,
@@ -198,6 +198,21 @@ def test_machine_says_why_it_refuses():
     with pytest.raises(RemoteCallError, match="not loaded"):
         setup.client.run(5, 1)
     assert not setup.server.is_running
+
+
+def test_the_program_that_was_not_used_for_longest_is_forgotten():
+    setup = Setup()
+    first = setup.client.load_program("p")
+    second = setup.client.load_program("q")
+    for k in range(MAX_PROGRAMS - 2):
+        setup.client.load_program(str(k))
+    setup.client.run(first, 1)
+    setup.machine.runs[-1].measure(1)
+    setup.dispatcher.tend()
+    setup.client.load_program("one more")
+    with pytest.raises(RemoteCallError, match="not loaded"):
+        setup.client.run(second, 1)
+    setup.client.run(first, 1)
 
 
 def test_wrong_program_number_is_found():

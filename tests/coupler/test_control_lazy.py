@@ -104,7 +104,7 @@ def test_clients_take_turns(place):
             "most_clients": 2,
         }
         assert (specs["name"], specs["cadence_hz"]) == ("telling machine", 400.0)
-        assert (specs["granularity"], specs["counters"]["busy"]) == ("shot", 1)
+        assert (specs["granularity"], specs["counters"]["busy_runs"]) == ("shot", 1)
         for run in [queued, *runs]:
             run.stop()
         n_ones, n_twos = (sum(turn[0] == k for turn in machine.turns) for k in (1, 2))
