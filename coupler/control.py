@@ -198,6 +198,7 @@ class ControlServer:
         if not run.is_active:
             del self._active[run_id]
             self._counters.count(run.state)
+            self._counters.expired += run.is_expired
 
     def _load(self, call: Call) -> Reply:
         chunk = ProgramChunk.from_bytes(call.arguments)

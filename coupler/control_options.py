@@ -40,6 +40,7 @@ class ControlCounters:
         busy_runs: Runs that had no place.
         done: Runs that measured all shots.
         stopped: Runs that were stopped.
+        expired: Of these, runs whose clients were silent for too long.
         deadline: Runs that were stopped by their deadline.
         failed: Runs that broke off.
         refused: Runs that never began.
@@ -51,6 +52,7 @@ class ControlCounters:
     busy_runs: int = 0
     done: int = 0
     stopped: int = 0
+    expired: int = 0
     deadline: int = 0
     failed: int = 0
     refused: int = 0

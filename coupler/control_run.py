@@ -198,6 +198,7 @@ class Run:
         pull: Waits for shots.
         is_abandoned: Whether its client is gone, and what is measured is thrown away.
         is_told: Whether its end was sent, behind all shots.
+        is_expired: Whether it was stopped because its client was silent.
     """
 
     request: bytes
@@ -212,6 +213,7 @@ class Run:
     pull: Pull | None = None
     is_abandoned: bool = False
     is_told: bool = False
+    is_expired: bool = False
 
     @property
     def is_active(self) -> bool:
@@ -233,6 +235,7 @@ class Run:
         if self.measuring.is_done:
             self._finish()
         elif now_ns - self.pulled_ns > lease_ns:
+            self.is_expired = self.is_expired or self.state is RunState.RUNNING
             self.stop(RunState.STOPPED, f"its client was silent for {lease_ns / 1e9:g} s")
             if self.sender.n_free == 0:  # what has no place goes, so that the machine is free
                 self.is_abandoned = True

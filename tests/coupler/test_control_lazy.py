@@ -129,7 +129,7 @@ def test_silent_clients_lose_their_runs(place):
             assert run.status().reason == "its client was silent for 0.2 s"
             assert run.status().n_measured == 32
             assert taken(run.batches()) == list(range(32))
-        assert server.counters()["stopped"] == 1
+        assert (server.counters()["stopped"], server.counters()["expired"]) == (1, 1)
 
 
 def test_deadlines_count_the_time_in_the_queue(place):
