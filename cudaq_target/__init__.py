@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cudaq_target.analog.program import AnalogProgram
     from cudaq_target.errors import TargetError
+    from cudaq_target.jobs import Job, submit
     from cudaq_target.launch.compile import compile  # noqa: A004
     from cudaq_target.launch.rydberg import RydbergHamiltonian
     from cudaq_target.program import Program
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnalogProgram",
+    "Job",
     "Pasqal",
     "Program",
     "RydbergHamiltonian",
@@ -30,10 +32,12 @@ __all__ = [
     "TargetError",
     "compile",
     "shots_of",
+    "submit",
 ]
 
 _MODULES = {
     "AnalogProgram": "analog.program",
+    "Job": "jobs",
     "Pasqal": "target",
     "Program": "program",
     "RydbergHamiltonian": "launch.rydberg",
@@ -41,6 +45,7 @@ _MODULES = {
     "TargetError": "errors",
     "compile": "launch.compile",
     "shots_of": "shots",
+    "submit": "jobs",
 }
 
 

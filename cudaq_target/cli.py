@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from cudaq_target.cloud.errors import CredentialsError
 from cudaq_target.coupler.errors import (
     CouplerError,
     DecoderConfigError,
@@ -31,6 +32,7 @@ from cudaq_target.errors import (
 
 BAD_INPUT, FAILURE = 2, 1
 _INPUT_ERRORS = (
+    CredentialsError,
     DecoderConfigError,
     DecoderCountError,
     DecoderEndpointsError,

@@ -15,6 +15,7 @@ import typer
 from cudaq_target import (
     controller_commands,
     coupler_commands,
+    job_commands,
     kernel_file,
     loop_commands,
     program_file,
@@ -195,7 +196,8 @@ def run_(
     machine: Annotated[
         str | None,
         typer.Option(
-            help="local, qutip, emu-sv, emu-mps, auto-emulator, or the endpoint of a controller."
+            help="local, qutip, emu-sv, emu-mps, auto-emulator, a device of Pasqal Cloud "
+            "(EMU_FREE, …), or the endpoint of a controller."
         ),
     ] = None,
     device: Device = None,
@@ -203,6 +205,9 @@ def run_(
     seed: Seed = None,
     layout: Layout = None,
     route: Route = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Print the name of the job, and do not wait.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run a kernel or a program and print its counts, qubit 0 leftmost."""
@@ -210,6 +215,11 @@ def run_(
         machine=machine, device=device, noise=noise, seed=seed, layout=layout, route=route
     )
     n_shots = shots if shots is not None else session.options.shots or 1000
+    if detach:
+        given = {"device": device, "layout": layout, "route": route}
+        program = _to_submit(source, values, session, given)
+        job_commands.detach(program, n_shots, session.target.given(), json=json)
+        return
     if _is_program(source):
         program = _program(source, values, device=device, layout=layout, route=route)
         counts, machine_name = program_file.counts(program, session, n_shots)
@@ -353,6 +363,11 @@ def bench(
 app.command(name="decode-server")(coupler_commands.decode_server)
 app.command(name="playback")(coupler_commands.playback)
 app.command(name="serve")(controller_commands.serve)
+app.command(name="status")(job_commands.status)
+app.command(name="fetch")(job_commands.fetch)
+app.command(name="cancel")(job_commands.cancel)
+app.command(name="watch")(watch_commands.watch)
+app.command(name="report")(watch_commands.report)
 app.add_typer(loop_commands.loop, name="loop")
 app.add_typer(site_commands.site, name="site")
 
@@ -387,6 +402,16 @@ def _program(
         arguments = kernel_file.parse_arguments(values or [])
         return kernel_file.compiled(kernel_file.load(source), arguments, session)
     return program_file.read(source, values or [], device=device, layout=layout, route=route)
+
+
+def _to_submit(
+    source: str, values: list[str] | None, session: Session, given: dict[str, str | None]
+) -> Program | AnalogProgram:
+    """Lower what `run` would run for the device of the session's machine."""
+    if _is_program(source):
+        return _program(source, values, **given)
+    arguments = kernel_file.parse_arguments(values or [])
+    return kernel_file.compiled(kernel_file.load(source), arguments, session)
 
 
 def _summary(program: Program | AnalogProgram) -> dict[str, object]:

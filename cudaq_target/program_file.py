@@ -91,61 +91,32 @@ def counts(
     Raises:
         OptionError: The number of shots is negative, or the machine does not run this program.
     """
-    from cudaq_target.analog.program import AnalogProgram  # noqa: PLC0415
-    from cudaq_target.shots import Shots  # noqa: PLC0415
-
     if n_shots < 0:
         raise OptionError(f"shots {n_shots}", "not allowed", "Give a whole number, 0 or more")
     options = session.options
     if remote_form(options.machine) is not None:
         from cudaq_target.launch.remote import program_shots  # noqa: PLC0415
 
-        return _counted(program, program_shots(session, program, n_shots)), options.machine
-    if isinstance(program, AnalogProgram):
-        return _analog_counts(program, session, n_shots)
-    from cudaq_target import machines  # noqa: PLC0415
+        return counted(program, program_shots(session, program, n_shots)), options.machine
+    from cudaq_target.machines.here import measured_here  # noqa: PLC0415
 
-    bits = machines.get(options.machine).sample(
-        program.timeline,
-        n_shots,
-        noise=options.noise,
-        rng=session.generator(),
-        threads=options.threads,
-    )
-    return _counted(program, Shots.from_bits(bits)), options.machine
+    shots, name = measured_here(program, n_shots, options, session.generator())
+    return counted(program, shots), name
 
 
-def _counted(program: Program | AnalogProgram, shots: Shots) -> dict[str, int]:
-    """Count the bits that are measured, which are all where no measurement is written."""
+def counted(program: Program | AnalogProgram, shots: Shots) -> dict[str, int]:
+    """Count the bits that are measured, which are all where no measurement is written.
+
+    Args:
+        program: The program.
+        shots: What came out of it.
+    """
     from cudaq_target.analog.program import AnalogProgram  # noqa: PLC0415
 
     if isinstance(program, AnalogProgram):
         return shots.counts()
     measured = sorted({entry.qubit for entry in program.circuit.measurements})
     return shots.marginal(measured or range(program.stats.n_qubits)).counts()
-
-
-def _analog_counts(
-    program: AnalogProgram, session: Session, n_shots: int
-) -> tuple[dict[str, int], str]:
-    from cudaq_target.machines.analog import for_analog  # noqa: PLC0415
-    from cudaq_target.shots import Shots  # noqa: PLC0415
-
-    options = session.options
-    noise = options.noise if options.is_noisy else None
-    choice = for_analog(options.machine, program, noise)
-    if n_shots == 0:
-        return {}, choice.name
-    packed = choice.machine.sample_analog(
-        program,
-        n_shots,
-        noise=noise,
-        rng=session.generator(),
-        threads=options.threads,
-        modulation=options.modulation,
-        initial_state=None,
-    )
-    return Shots(packed, program.timeline.n_atoms).counts(), choice.name
 
 
 def _from_ahs(text: str, source: str, given: dict[str, str | None]) -> AnalogProgram:
