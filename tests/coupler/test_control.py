@@ -20,7 +20,6 @@ from cudaq_target.coupler.control_messages import (
     RunStatus,
     program_id_of,
     pull_arguments,
-    read_pull,
 )
 from cudaq_target.coupler.control_options import ControlOptions
 from cudaq_target.coupler.dispatch import Dispatcher
@@ -36,7 +35,6 @@ from cudaq_target.coupler.link import connect
 from cudaq_target.coupler.machine import ThreadedRun
 from cudaq_target.coupler.server import serve
 from cudaq_target.coupler.sessions import DuplicateWindow, Session
-from cudaq_target.coupler.stream import Credit
 
 N_QUBITS = 70
 SPECS = json.dumps({"name": "counting machine", "levels": list(range(200))})
@@ -455,22 +453,6 @@ def test_arguments_that_are_none(name, n_bytes):
     setup = Setup()
     status, _ = setup.call(name, b"\xff" * n_bytes)
     assert status == Status.BAD_REQUEST
-
-
-def test_messages_come_back():
-    chunk = ProgramChunk(1, 10, 3, b"abc")
-    assert ProgramChunk.from_bytes(chunk.to_bytes()) == chunk
-    request = RunRequest(1, 2, 3, 4, np.array([0.25, -1.0]))
-    again = RunRequest.from_bytes(request.to_bytes())
-    assert again is not None
-    assert again.to_bytes() == request.to_bytes()
-    status = RunStatus(RunState.FAILED, 1, 2, "né")
-    assert RunStatus.from_bytes(status.to_bytes(1000)) == status
-    assert RunStatus.from_bytes(status.to_bytes(42)) == RunStatus(RunState.FAILED, 1, 2, "n")
-    assert RunStatus.from_bytes(b"\xff" * 40) is None
-    assert RunStatus.from_bytes(b"") is None
-    credit = Credit(1, 2, 3, 4, is_complete=True)
-    assert read_pull(pull_arguments(credit, 5)) == (credit, 5)
 
 
 def test_foreign_answers_are_errors():

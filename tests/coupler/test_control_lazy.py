@@ -6,7 +6,6 @@ import json
 import threading
 import time
 
-import numpy as np
 import pytest
 
 from cudaq_target.coupler import (
@@ -20,7 +19,7 @@ from cudaq_target.coupler import (
     serve,
 )
 from cudaq_target.coupler.control_decide import Deciders
-from cudaq_target.coupler.control_messages import DECIDE, DECISION, RunRequest
+from cudaq_target.coupler.control_messages import DECIDE, DECISION
 from cudaq_target.coupler.errors import DecisionError, RemoteCallError
 from cudaq_target.coupler.payload import read_shot_batch
 from tests.coupler.lazy_machine import TellingMachine
@@ -308,22 +307,3 @@ def test_an_end_that_is_slow_or_absent_fails_the_run_in_time(place, tmp_path):
         with pytest.raises(DecisionError, match="gave no decision"):
             deciders.ask(f"ipc://{tmp_path}/nobody", b"", begins=True)
     deciders.close()
-
-
-def test_golden_bytes_of_a_run():
-    request = RunRequest(1, 2, 3, 4, np.array([1.5]), 5, 6, "shm://x", 8, 9)
-    numbers = [1, 2, 3, 4, 5, 8, 9]
-    wire = b"".join(number.to_bytes(8, "little") for number in numbers)
-    wire += b"".join(number.to_bytes(4, "little") for number in (1, 6, 7))
-    wire += bytes.fromhex("000000000000f83f") + b"shm://x"
-    assert request.to_bytes() == wire
-    again = RunRequest.from_bytes(wire)
-    assert again is not None
-    assert (again.seed, again.block, again.decide, again.limit, again.wait_ns) == (
-        (5, 6, "shm://x", 8, 9)
-    )
-    assert RunRequest.from_bytes(wire[:-1]) is None
-    assert RunRequest.from_bytes(wire[:-7] + b"\xff" * 7) is None
-    assert STOP.to_bytes() == bytes.fromhex("01000000" + 3 * "000000000000e03f")
-    assert Decision.from_bytes(STOP.to_bytes()) == STOP
-    assert Decision.from_bytes(b"") is None
