@@ -19,6 +19,7 @@ from cudaq_target import (
     kernel_file,
     loop_commands,
     program_file,
+    watch_commands,
 )
 from cudaq_target import doctor as diagnosis
 from cudaq_target.device import bundled_devices, rules

@@ -85,11 +85,8 @@ class EventReader:
             raise EventFileError(str(self.path), self._line + 1, "is no event")
 
     def _event(self, line: bytes) -> Event:
-        # The last line that begins within this one; a text cannot hold a head, its quotes have
-        # backslashes.
-        start = max(line.rfind(_HEAD), 0)
         try:
-            event = json.loads(line[start:])
+            event = _parsed(line)
         except ValueError as error:
             raise EventFileError(str(self.path), self._line, "is no event") from error
         wrong = _wrong_field(event)
@@ -111,6 +108,22 @@ def read_file(path: Path | str) -> Iterator[Event]:
         yield event
     if not n_events:
         raise EventFileError(str(path), 0, "holds no event")
+
+
+def _parsed(line: bytes) -> object:
+    """Read a line, or what begins behind the half of another one.
+
+    Raises:
+        ValueError: Neither is JSON.
+    """
+    try:
+        return json.loads(line)
+    except ValueError:
+        # A text within an event cannot hold this: its quotes have backslashes.
+        start = line.rfind(_HEAD)
+        if start <= 0:
+            raise
+        return json.loads(line[start:])
 
 
 def _may_begin(half: bytes) -> bool:
