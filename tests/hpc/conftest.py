@@ -1,0 +1,34 @@
+"""Schedulers are started once for all tests that need them, and stopped after the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hpc.daemons import munge_daemon, need
+from tests.hpc.slurm import Slurm, slurm_cluster
+from tests.hpc.stage import RESOURCES, Stage, staged
+
+
+@pytest.fixture(scope="session")
+def munge() -> Iterator[None]:
+    with munge_daemon():
+        yield
+
+
+@pytest.fixture(scope="session")
+def slurm_site(munge: None) -> Iterator[tuple[Slurm, Stage]]:
+    need("slurmctld", "slurmd")
+    with staged(lambda enter: enter()) as stage, slurm_cluster(stage.hooks, RESOURCES) as cluster:
+        yield cluster, stage
+
+
+@pytest.fixture
+def slurm(slurm_site: tuple[Slurm, Stage]) -> Slurm:
+    return slurm_site[0]
+
+
+@pytest.fixture
+def stage(slurm_site: tuple[Slurm, Stage]) -> Stage:
+    return slurm_site[1]
