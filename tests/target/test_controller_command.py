@@ -51,8 +51,7 @@ def started(tmp_path):
     for one in made:
         if one.process.poll() is None:
             one.process.send_signal(signal.SIGCONT)
-            one.kill()
-        one.process.stdout.close()
+            one.end()
 
 
 @pytest.fixture(scope="module")
