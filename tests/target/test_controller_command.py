@@ -52,6 +52,7 @@ def started(tmp_path):
         if one.process.poll() is None:
             one.process.send_signal(signal.SIGCONT)
             one.end()
+        one.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
