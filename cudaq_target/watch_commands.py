@@ -58,7 +58,7 @@ def _watch_loop(path: Path, interval_s: float, once: bool) -> Shown:
     from cudaq_target.watch import terminal  # noqa: PLC0415
     from cudaq_target.watch.follow import follow_file  # noqa: PLC0415
     from cudaq_target.watch.state import LoopState  # noqa: PLC0415
-    from cudaq_target.watch.words import facts  # noqa: PLC0415
+    from cudaq_target.watch.words import facts, title  # noqa: PLC0415
 
     state, lines = LoopState(), terminal.PlainLines()
     with terminal.live_view() as view:
@@ -67,15 +67,11 @@ def _watch_loop(path: Path, interval_s: float, once: bool) -> Shown:
                 if view is not None:
                     silent_s = time.time() - state.now_s
                     view.show(terminal.loop_panel(state, view.console.width, silent_s))
-                else:
-                    lines.show(_title(path, state), facts(state), is_last=state.has_ended)
+                elif not (once or state.has_ended):  # then standard output says it
+                    lines.show(title(state, path), facts(state))
         except KeyboardInterrupt:
             pass  # the reader has seen enough; what is known follows
-    return _title(path, state), facts(state), terminal.data_of(state)
-
-
-def _title(path: Path, state: Any) -> str:  # noqa: ANN401 - a state, loaded late
-    return f"{state.start.get('loop', path)}, {state.status}"
+    return title(state, path), facts(state), terminal.data_of(state)
 
 
 def _watch_controller(
@@ -98,7 +94,7 @@ def _watch_controller(
                 data = {**state.specs, "shots_per_s": state.shots_per_s}
                 if view is not None:
                     view.show(terminal.facts_panel(endpoint, told))
-                else:
+                elif not once:
                     lines.show(endpoint, told)
         except KeyboardInterrupt:
             pass  # as above

@@ -17,7 +17,7 @@ _ENDS: Final = ("done", "stopped", "deadline", "failed", "refused")
 _TROUBLES: Final = {
     "failed": "runs failed",
     "busy": "no place for",
-    "missed_ticks": "missed ticks of the shot clock",
+    "missed_ticks": "late ticks",
     "refused_programs": "programs refused",
 }
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
     from cudaq_target.watch.state import LoopState, Sample, StepShots
 
@@ -69,11 +71,23 @@ def plots(state: LoopState) -> Iterator[Plot]:
         ("Round trips", _draw_round_trips),
     )
     for number, (title, draw) in enumerate(drawings):
-        figure = new_figure(*_SIZE_IN)
+        drawn = _drawn(state, draw, f"p{number}", title)
+        if drawn is not None:
+            yield drawn
+
+
+def _drawn(
+    state: LoopState, draw: Callable[[Axes, LoopState], str | None], prefix: str, title: str
+) -> Plot | None:
+    """Make one drawing; None where there is nothing to draw."""
+    figure = new_figure(*_SIZE_IN)
+    import matplotlib as mpl  # noqa: PLC0415 - is there, or the figure were not
+
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "text.parse_math": False}):
         axes = figure.add_subplot()
         caption = draw(axes, state)
         if caption is None:
-            continue
+            return None
         plain(axes)
         axes.grid(visible=True, color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
@@ -82,17 +96,14 @@ def plots(state: LoopState) -> Iterator[Plot]:
             part.set_fontsize(9)
         for spine in axes.spines.values():
             spine.set_color(INK)
-        yield Plot(title, _svg(figure, f"p{number}", title), caption)
+        return Plot(title, _svg(figure, prefix, title), caption)
 
 
-def _svg(figure: object, prefix: str, title: str) -> str:
+def _svg(figure: Figure, prefix: str, title: str) -> str:
     """Draw as an element of HTML: no prologue, no names of its own, colours by variables."""
-    import matplotlib as mpl  # noqa: PLC0415
-
     file = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)  # type: ignore[attr-defined]
+    figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -207,12 +218,14 @@ def _frame(
 
 
 def _shot_axis(axes: Axes, shots: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
+    from matplotlib import ticker  # noqa: PLC0415
+
     axes.set_xlabel("shots measured")
     ratio = shots.max() / max(1.0, shots.min())
     if ratio > _LOG_RANGE:
         axes.set_xscale("log")
         if ratio < _LOG_RANGE**2:
-            axes.xaxis.get_major_locator().set_params(subs=(1.0, 3.0))
+            axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0)))
     axes.xaxis.set_major_formatter(_count)
     axes.xaxis.set_minor_formatter("")
 
@@ -239,7 +252,7 @@ def _draw_shots(axes: Axes, state: LoopState) -> str | None:
                 f"{step.n_measured:,} ↑", (place, 0.95 * top), ha="right", fontsize=8, color=INK,
                 bbox={"facecolor": GRID, "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(_whole())
     axes.yaxis.set_major_formatter(_count)
     axes.set_xlabel("point")
     axes.set_ylabel("shots")
@@ -304,7 +317,7 @@ def _draw_misses(axes: Axes, state: LoopState) -> str | None:
     axes.set_ylim(0, max(1.0, 1.08 * misses.max()))
     axes.xaxis.set_major_formatter(_count)
     axes.yaxis.set_major_formatter(_count)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(_whole())
     axes.set_xlabel("shots")
     axes.set_ylabel("rounds that missed")
     deadline_ns = state.start.get("machine", {}).get("deadline_ns")
@@ -376,5 +389,11 @@ def _track(name: str) -> Callable[[Axes, LoopState], str | None]:
     return draw
 
 
-def _count(value: float, _place: int | None = None) -> str:
+def _whole() -> Locator:
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    return MaxNLocator(nbins="auto", steps=[1, 2, 2.5, 5, 10], integer=True)
+
+
+def _count(value: float, _place: float | None = None) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:g}"

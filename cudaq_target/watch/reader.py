@@ -7,34 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cudaq_target.coupler.loops.events import BATCH, END, FAULT, START, STEP
 from cudaq_target.errors import EventFileError
+from cudaq_target.watch.fields import wrong_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cudaq_target.coupler.loops.events import Event
 
-_NUMBER: Final = (int, float)
-_MAYBE: Final = (int, float, type(None))
-_COUNTS: Final = {"n_measured": int, "n_used": int, "n_saved": int}
-
-_FIELDS: Final[dict[str, dict[str, Any]]] = {
-    START: {"loop": str, "unit": str, "reference": _MAYBE, "machine": dict, "policy": str},
-    BATCH: {"step": int, "setting": int, "n_shots": int, "estimate": dict, "rtt_ns": int},
-    STEP: {"step": int, "point": list, "estimate": dict, **_COUNTS},
-    FAULT: {"error": str, "text": str, "recovered": bool},
-    END: {"status": str, "estimate": (dict, type(None)), "rtt_ns": dict, **_COUNTS},
-}
-_ESTIMATE: Final = {
-    "value": _MAYBE,
-    "standard_error": _MAYBE,
-    "low": _MAYBE,
-    "high": _MAYBE,
-    "confidence": _MAYBE,
-    "n_shots": int,
-    "n_shots_by_setting": list,
-}
 _HEAD: Final = b'{"event":'
 _MAX_LINE_BYTES: Final = 1 << 24
 _CHUNK_BYTES: Final = 1 << 20
@@ -86,11 +66,10 @@ class EventReader:
 
     def _event(self, line: bytes) -> Event:
         try:
-            event = _parsed(line)
+            event: Any = _parsed(line)
         except ValueError as error:
             raise EventFileError(str(self.path), self._line, "is no event") from error
-        wrong = _wrong_field(event)
-        if wrong:
+        if wrong := wrong_field(event):
             raise EventFileError(str(self.path), self._line, wrong)
         checked: Event = event
         return checked
@@ -117,50 +96,21 @@ def _parsed(line: bytes) -> object:
         ValueError: Neither is JSON.
     """
     try:
-        return json.loads(line)
+        return json.loads(line, parse_constant=_refuse)
     except ValueError:
         # A text within an event cannot hold this: its quotes have backslashes.
         start = line.rfind(_HEAD)
         if start <= 0:
             raise
-        return json.loads(line[start:])
+        return json.loads(line[start:], parse_constant=_refuse)
+
+
+def _refuse(name: str) -> None:
+    """JSON has no NaN and no infinity, though Python reads them."""
+    raise ValueError(name)
 
 
 def _may_begin(half: bytes) -> bool:
     """Whether half a line may become the first event of a file."""
     n_bytes = min(len(half), len(_HEAD))
     return half[:n_bytes] == _HEAD[:n_bytes]
-
-
-def _wrong_field(event: object) -> str:
-    """Name the first field that is missing or of another type; empty where all are as expected."""
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        return "is no event"
-    kind = event["event"]
-    if not isinstance(event.get("t"), _NUMBER):
-        return f"is an event {kind!r} without the field 't'"
-    expected = dict(_FIELDS.get(kind, {}))
-    estimate = event.get("estimate")
-    if wrong := _missing(event, expected):
-        return f"is an event {kind!r} whose field {wrong!r} is missing or of another type"
-    if (
-        kind in {BATCH, STEP, END}
-        and estimate is not None
-        and (wrong := _missing(estimate, _ESTIMATE))
-    ):
-        return f"is an event {kind!r} whose estimate has no {wrong!r}, or one of another type"
-    return ""
-
-
-def _missing(fields: dict[str, Any], expected: dict[str, Any]) -> str:
-    return next(
-        (name for name, kind in expected.items() if not isinstance(fields.get(name, _NONE), kind)),
-        "",
-    )
-
-
-class _Nothing:
-    """What no field is."""
-
-
-_NONE: Final = _Nothing()

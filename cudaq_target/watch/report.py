@@ -23,6 +23,7 @@ from cudaq_target.watch.words import (
     interval,
     named,
     point,
+    printable,
     values,
     verdict,
 )
@@ -94,7 +95,7 @@ def report_page(state: LoopState) -> str:
 
 def _text(value: object) -> str:
     """Escape, with a minus sign before numbers, where a line does not break."""
-    return re.sub(r"(?<![\w.,-])-(?=\d)", "−", escape(str(value)))
+    return re.sub(r"(?<![\w.,-])-(?=\d)", "−", escape(printable(value)))
 
 
 def _head(state: LoopState, title: str) -> str:
@@ -242,6 +243,6 @@ def _again(state: LoopState) -> str:
     if not typed:
         return ""
     return (
-        f"<section>\n<h2>Run it again</h2>\n<pre>{escape(str(typed))}</pre>\n"
+        f"<section>\n<h2>Run it again</h2>\n<pre>{escape(printable(typed))}</pre>\n"
         f"<p>{words}</p>\n</section>"
     )

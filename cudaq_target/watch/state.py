@@ -86,7 +86,8 @@ class Reading:
     def of(estimate: dict[str, Any]) -> Reading:
         """Read the estimate of an event."""
         names = ("value", "standard_error", "low", "high", "confidence", "n_shots")
-        return Reading(*(estimate[name] for name in names), tuple(estimate["n_shots_by_setting"]))
+        fields = {name: estimate[name] for name in names}
+        return Reading(**fields, n_shots_by_setting=tuple(estimate["n_shots_by_setting"]))
 
 
 @dataclass(frozen=True, slots=True)

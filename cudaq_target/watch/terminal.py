@@ -6,10 +6,11 @@ import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from cudaq_target.watch.state import WAITING
-from cudaq_target.watch.words import facts, number
+from cudaq_target.watch.words import facts, number, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,28 +22,30 @@ if TYPE_CHECKING:
 
 _PLOT_ROWS: Final = 9
 _LABEL_WIDTH: Final = 10
+_MAX_SPACING: Final = 4
 _SILENT_S: Final = 5.0
 _LINES_PER_S: Final = 1.0
+_LONG: Final = frozenset({"interval", "exact", "error", "saved", "time"})
 
 
 @dataclass(slots=True)
 class PlainLines:
     """Writes a line to standard error when there is something new, about one per second."""
 
-    _written_s: float = 0.0
+    _written_s: float = -inf
     _had: str = ""
 
-    def show(self, title: str, told: Sequence[Fact], *, is_last: bool = False) -> None:
+    def show(self, title: str, told: Sequence[Fact]) -> None:
         """Write a line.
 
         Args:
             title: What is watched.
             told: What is known.
-            is_last: Whether to write it however little time has passed.
         """
         now_s = time.monotonic()
-        line = "; ".join([title, *(f"{fact.name} {fact.text}" for fact in told)])
-        if line == self._had or not (is_last or now_s - self._written_s >= 1.0 / _LINES_PER_S):
+        short = (fact for fact in told if fact.name not in _LONG)
+        line = "; ".join([title, *(f"{fact.name} {fact.text}" for fact in short)])
+        if line == self._had or now_s - self._written_s < 1.0 / _LINES_PER_S:
             return
         self._written_s, self._had = now_s, line
         sys.stderr.write(f"{line}\n")
@@ -94,7 +97,7 @@ def loop_panel(state: LoopState, width: int, silent_s: float = 0.0) -> Renderabl
     if not state.has_ended and silent_s > _SILENT_S:
         rows = [*rows, f"no event for {silent_s:.0f} s"]
     body = Group(_table(facts(state)), Text("\n".join(["", *rows])))
-    return _panel(f"{state.start['loop']} · {state.status}", body)
+    return _panel(title(state), body)
 
 
 def facts_panel(title: str, told: Sequence[Fact]) -> RenderableType:
@@ -141,22 +144,24 @@ def plot_rows(values: Sequence[float], reference: float | None, width: int) -> l
         Lines of at most `width` characters; none for fewer than two values.
 
     >>> plot_rows([0.0, 4.0], None, 24)[0], plot_rows([0.0, 4.0], None, 24)[-1]
-    ('       4.0 ┤ •', '       0.0 ┤•')
+    ('      4.00 ┤    •', '      0.00 ┤•')
     """
     if len(values) < 2:
         return []
-    n_columns = width - _LABEL_WIDTH - 2
-    shown = [values[k * (len(values) - 1) // max(1, n_columns - 1)] for k in range(n_columns)]
-    if len(values) <= n_columns:
-        shown = list(values)
+    n_columns = max(2, width - _LABEL_WIDTH - 2)
+    shown = list(values)
+    if len(values) > n_columns:
+        shown = [values[k * (len(values) - 1) // (n_columns - 1)] for k in range(n_columns)]
+    spacing = min(_MAX_SPACING, (n_columns - 1) // (len(shown) - 1))
     known = shown if reference is None else [*shown, reference]
     low, high = min(known), max(known)
     step = (high - low) / (_PLOT_ROWS - 1) or 1.0
-    grid = [[" "] * len(shown) for _ in range(_PLOT_ROWS)]
+    n_used = spacing * (len(shown) - 1) + 1
+    grid = [[" "] * n_used for _ in range(_PLOT_ROWS)]
     if reference is not None:
-        grid[round((reference - low) / step)] = ["╌"] * len(shown)
-    for column, value in enumerate(shown):
-        grid[round((value - low) / step)][column] = "•"
+        grid[round((reference - low) / step)] = ["╌"] * n_used
+    for place, value in enumerate(shown):
+        grid[round((value - low) / step)][spacing * place] = "•"
     rows = []
     for row in reversed(range(_PLOT_ROWS)):
         is_labelled = row in {0, _PLOT_ROWS - 1}

@@ -82,15 +82,30 @@ def named(name: str) -> tuple[str, str]:
     return name.replace("_", " "), ""
 
 
+def printable(text: object) -> str:
+    r"""Leave out what would steer a terminal, or could not be written to a file.
+
+    >>> printable("done\x1b[2J\nreally")
+    'done�[2J really'
+    """
+    return "".join(one if one.isprintable() else " " if one in "\n\t" else "�" for one in str(text))
+
+
+def title(state: LoopState, otherwise: object = "loop") -> str:
+    """Name a loop and say how it is."""
+    return printable(f"{state.start.get('loop', otherwise)}, {state.status}")
+
+
 def facts(state: LoopState) -> list[Fact]:
     """Say what is known, the most important first."""
-    return [
+    told = [
         *values(state),
         *_shots(state),
         *_progress(state),
         *_round_trips(state),
         *_troubles(state),
     ]
+    return [fact._replace(name=printable(fact.name), text=printable(fact.text)) for fact in told]
 
 
 def headline(state: LoopState) -> tuple[str, str]:
@@ -120,7 +135,8 @@ def verdict(state: LoopState) -> Fact | None:
     if reading.standard_error:
         text += f", {abs(error) / reading.standard_error:.1f} standard errors"
     is_outside = False
-    if reading.low is not None and reading.high is not None:
+    is_final = state.has_ended or not len(state.steps)  # points on the way may be anywhere
+    if is_final and reading.low is not None and reading.high is not None:
         is_outside = not reading.low <= reference <= reading.high
         text += f", the exact value is {'OUTSIDE' if is_outside else 'within'} the interval"
     return Fact("error", text, is_outside)
