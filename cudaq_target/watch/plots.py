@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from dataclasses import dataclass
 from html import escape
 from math import inf
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cudaq_target.figures import new_figure, plain
-from cudaq_target.watch.words import duration, named
+from cudaq_target.watch.words import duration, named, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +84,12 @@ def _drawn(
     figure = new_figure(*_SIZE_IN)
     import matplotlib as mpl  # noqa: PLC0415 - is there, or the figure were not
 
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "text.parse_math": False}):
+    with (
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "text.parse_math": False}),
+        warnings.catch_warnings(),
+    ):
+        # Text stays text, which the reader's own fonts draw.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         axes = figure.add_subplot()
         caption = draw(axes, state)
         if caption is None:
@@ -213,7 +219,7 @@ def _frame(
             color=SECOND,
         )
     _shot_axis(axes, shots)
-    unit = str(state.start.get("unit", ""))
+    unit = printable(state.start.get("unit", ""))
     axes.set_ylabel(f"value ({unit})" if unit else "value")
 
 
@@ -303,7 +309,7 @@ def _draw_settings(axes: Axes, state: LoopState) -> str | None:
 def _setting_names(state: LoopState, n_settings: int) -> list[str]:
     given = state.start.get("settings") or []
     if len(given) == n_settings:
-        return [str(name) for name in given]
+        return [printable(name) for name in given]
     return [f"setting {number}" for number in range(n_settings)]
 
 
@@ -380,7 +386,7 @@ def _track(name: str) -> Callable[[Axes, LoopState], str | None]:
             times, values - 2.0 * errors, values + 2.0 * errors, color=MAIN, alpha=0.25, linewidth=0
         )
         axes.plot(times, values, color=MAIN, linewidth=1.4)
-        words, unit = named(name)
+        words, unit = named(printable(name))
         axes.set_ylabel(f"{words} ({unit})" if unit else words)
         axes.set_xlabel(f"minutes, at {rate_hz:g} shots/s" if rate_hz else "shots measured")
         axes.ticklabel_format(axis="y", useOffset=False)
