@@ -33,12 +33,13 @@ class Tokens:
         """
         self._machine, self._access = machine, given
         self._provider: Any = None
+        self._last = ""
         self._lock = threading.Lock()
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown, the token in force included."""
-        return self._access.secrets
+        return (*self._access.secrets, *([self._last] if self._last else []))
 
     def token(self) -> str:
         """Return a token that should be valid.
@@ -50,7 +51,8 @@ class Tokens:
         with self._lock:
             if self._provider is None:
                 self._provider = self._made()
-            return str(self._provider.get_token())
+            self._last = str(self._provider.get_token())
+            return self._last
 
     def renew(self, stale: str) -> bool:
         """Replace a token that the cloud refuses.

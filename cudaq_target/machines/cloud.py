@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from cudaq_target.cloud.batches import OpenBatch, created
 from cudaq_target.cloud.credentials import access
-from cudaq_target.cloud.errors import JobFailedError, JobLostError, UnreadableResultError
+from cudaq_target.cloud.errors import (
+    CredentialsError,
+    JobFailedError,
+    JobLostError,
+    UnreadableResultError,
+)
 from cudaq_target.cloud.exchange import Exchange, ServiceRefusedError
 from cudaq_target.cloud.pace import Pace
 from cudaq_target.cloud.pasqal import JobSpec, PasqalCloud
@@ -46,9 +51,9 @@ if TYPE_CHECKING:
     from cudaq_target.options import Options
 
 # Emulators of the Rydberg levels alone; a digital sequence would end there as a failed job.
-_RYDBERG_ONLY: Final = frozenset({"EMU_MPS", "EMU_SV"})
+RYDBERG_ONLY: Final = frozenset({"EMU_MPS", "EMU_SV"})
 # They emulate the device of the sequence, whichever it is.
-_ANY_DEVICE: Final = frozenset({"EMU_FREE", "EMU_MPS", "EMU_SV"})
+ANY_DEVICE: Final = frozenset({"EMU_FREE", "EMU_MPS", "EMU_SV"})
 # A launch so soon after the last one is part of a loop (s).
 _LOOP_S: Final = 60.0
 # The cloud's words for states; what is not there is still under way.
@@ -67,7 +72,9 @@ def open_cloud(options: Options) -> CloudMachine:
     Raises:
         CredentialsError: They are missing, or readable for others.
     """
-    return CloudMachine(options.machine, timeout_s=options.machine_timeout_s)
+    return CloudMachine(
+        options.machine, timeout_s=options.machine_timeout_s, poll_s=options.machine_poll_s
+    )
 
 
 class CloudMachine:
@@ -75,17 +82,18 @@ class CloudMachine:
 
     default_shots: int | None = None
 
-    def __init__(self, name: str, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, name: str, *, timeout_s: float = 30.0, poll_s: float | None = None) -> None:
         """Read the credentials; send nothing yet.
 
         Args:
             name: Device type.
             timeout_s: How long the cloud may be silent (s); jobs may take as long as they take.
+            poll_s: Time between looks at a job (s); None for 20 ms that grow to 2 s.
 
         Raises:
             CredentialsError: They are missing, or readable for others.
         """
-        self.name = name
+        self.name, self._poll_s = name, poll_s
         given = access(name)
         self._cloud = PasqalCloud(Exchange(name, given, timeout_s=timeout_s), given.project_id)
         self._lock = ForkSafeLock()
@@ -100,7 +108,7 @@ class CloudMachine:
         if device is None:
             device = self._device = self._reported()
         if kind == "gate":
-            if self.name in _RYDBERG_ONLY:
+            if self.name in RYDBERG_ONLY:
                 raise UnsuitableDeviceError(
                     self.name,
                     "it emulates the Rydberg levels alone, gate kernels need the qubit levels",
@@ -127,7 +135,7 @@ class CloudMachine:
         try:
             places = self._submitted(specs, tasks[0].name, tag)
             notes = [replace(n, place=p) for n, p in zip(notes, places, strict=True)]
-            return [self._measured(note) for note in notes]
+            return [self._measured(notes[k:]) for k in range(len(notes))]
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             self._cancel_all(notes, tag)
             raise
@@ -206,7 +214,7 @@ class CloudMachine:
         """Lower a task; refuses what the device cannot run before anything is sent."""
         reported = self.device(task.kind)
         program = task.lowered()
-        if self.name not in _ANY_DEVICE:
+        if self.name not in ANY_DEVICE:
             check_device(self.name, program.rules.pulser_device, reported)
         most = reported.max_runs
         if most is not None and n_shots > most:
@@ -244,8 +252,9 @@ class CloudMachine:
                 self._open = OpenBatch(self._cloud, self.name)
             return self._open
 
-    def _measured(self, note: JobNote) -> Measured:
-        """Wait for a job for as long as it takes."""
+    def _measured(self, notes: Sequence[JobNote]) -> Measured:
+        """Wait for the first of these jobs for as long as it takes."""
+        note = notes[0]
         pace = Pace()
         try:
             while True:
@@ -256,24 +265,25 @@ class CloudMachine:
                     break
                 if seen.has_ended:
                     raise JobFailedError(self.name, self._job_id(note), seen.status, seen.reason)
-        except MachineUnavailableError as error:
-            raise self._lost(note, error) from error
+        except (MachineUnavailableError, CredentialsError) as error:
+            kept = self._recorded(notes)
+            if isinstance(error, CredentialsError):
+                raise replace(error, remedy=f"{error.remedy}. {kept}") from error
+            raise JobLostError(self.name, self._job_id(note), error.reason, kept) from error
         origin = {"remote_machine": self.name, "batch_id": note.place["batch"]}
         return Measured(packed, self._job_id(note), origin)
 
-    def _lost(self, note: JobNote, error: MachineUnavailableError) -> MachineError:
-        """Leave a record of a job that goes on while nobody waits for it."""
-        record = job_records.JobRecord(note, status="RUNNING")
+    def _recorded(self, notes: Sequence[JobNote]) -> str:
+        """Leave records of jobs that go on while nobody waits for them, and say so."""
+        ids = ", ".join(self._job_id(note) for note in notes)
         try:
-            job_records.write(record)
+            for note in notes:
+                job_records.write(job_records.JobRecord(note, status="RUNNING"))
         except OptionError:
-            return JobLostError(self.name, self._job_id(note), error.reason)
-        return JobLostError(
-            self.name,
-            self._job_id(note),
-            error.reason,
-            "Nothing was sent again. The job goes on: fetch its shots later with "
-            f"`cudaq-target fetch {note.id}` or Job.load({note.id!r})",
+            return f"Nothing was sent again, and these jobs go on: {ids}"
+        return (
+            f"Nothing was sent again. Fetch what goes on later with `cudaq-target fetch ID` or "
+            f"Job.load(ID): {ids}"
         )
 
     def _cancel_all(self, notes: Sequence[JobNote], tag: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from cudaq_target.machines.job_records import JobRecord
 
 _END_S: Final = 30.0
-_started: list[subprocess.Popen[bytes]] = []
+_LOCK_HANDLE: Final = 3
+_started: list[int] = []
 
 
 def start(path: Path, program: str) -> None:
@@ -34,7 +34,7 @@ def start(path: Path, program: str) -> None:
         path: Its record, which is written already.
         program: The program, as `to_json` writes it.
     """
-    _started[:] = [process for process in _started if process.poll() is None]
+    _reap()
     handle = os.open(program_path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(program)
@@ -43,14 +43,7 @@ def start(path: Path, program: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _started.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "cudaq_target.job_worker", str(path)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(lock,),
-                start_new_session=True,
-            )
+            _spawned([sys.executable, "-m", "cudaq_target.job_worker", str(path)], lock)
         )
     finally:
         os.close(lock)
@@ -69,6 +62,7 @@ def seen(record: JobRecord, path: Path) -> JobRecord:
         path: Where its process writes.
     """
     is_alive = _is_alive(path)
+    _reap()
     now, _ = job_records.read(path)
     if now.has_ended or is_alive:
         return now
@@ -109,6 +103,27 @@ def clear(path: Path) -> None:
     for each in (program_path(path), cancel_path(path)):
         with contextlib.suppress(FileNotFoundError):
             each.unlink()
+
+
+def _spawned(command: list[str], lock: int) -> int:
+    """Start a process that may outlive this one, with the lock as its own."""
+    nothing = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+    return os.posix_spawn(
+        command[0],
+        command,
+        os.environ,
+        file_actions=[*nothing, (os.POSIX_SPAWN_DUP2, lock, _LOCK_HANDLE)],
+        setsid=True,
+    )
+
+
+def _reap() -> None:
+    """Forget processes that have ended; the system keeps them until somebody asks."""
+    for number in list(_started):
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(number, os.WNOHANG) == (0, 0):
+                continue
+        _started.remove(number)
 
 
 def _is_alive(path: Path) -> bool:

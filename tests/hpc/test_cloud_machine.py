@@ -1,5 +1,5 @@
 """Pasqal Cloud as a machine of the target, over its stand-in."""
-# ruff: noqa: F821 - gates are names of the kernel language, variables name registers
+# ruff: noqa: ARG001, ARG005, F821 - gates are words of the kernel language, fixtures have names
 
 from __future__ import annotations
 

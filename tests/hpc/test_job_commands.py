@@ -1,0 +1,83 @@
+"""`cudaq-target run --detach`, `status`, `fetch` and `cancel`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cudaq_target.cli import main
+from cudaq_target.jobs import Job
+from tests.hpc.cloud_account import VARIABLES, submitted
+from tests.hpc.cloud_programs import waiting
+
+KERNEL = """
+import cudaq
+
+@cudaq.kernel
+def flipped(n: int):
+    q = cudaq.qvector(n)
+    x(q[1])
+    mz(q[1])
+    mz(q[2])
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "waiting.json"
+    path.write_text(waiting().to_json())
+    return str(path)
+
+
+@pytest.fixture
+def said(capsys):
+    """Run a command; gives its exit code and what it said."""
+
+    def run(*words):
+        code = main(words)
+        out, err = capsys.readouterr()
+        return code, out.strip(), err.strip()
+
+    return run
+
+
+def test_a_kernel_is_submitted_and_fetched(account, said, tmp_path):
+    path = tmp_path / "kernel.py"
+    path.write_text(KERNEL)
+    words = ("run", f"{path}:flipped", "3", "--machine", "EMU_FREE", "--shots", "9", "--detach")
+    code, name, _ = said(*words)
+    assert code == 0
+    assert said("fetch", name) == (0, "10 9", "")  # the measured qubits alone, as `run` prints
+    assert submitted(account) == 1
+    code, out, _ = said("fetch", name, "--json")
+    content = json.loads(out)
+    assert (code, content["counts"], content["status"]) == (0, {"10": 9}, "DONE")
+    assert content["machine_id"] == account.jobs[0].id
+
+
+def test_jobs_are_listed_cancelled_and_waited_for(account, said, program):
+    account.fault("job", "RUNNING")
+    code, out, _ = said("run", program, "--machine", "EMU_FREE", "--detach", "--json")
+    name = json.loads(out)["id"]
+    assert (code, json.loads(out)["status"]) == (0, "PENDING")
+    code, out, err = said("fetch", name, "--timeout", "0.1")
+    assert (code, out) == (1, "")
+    assert name in err
+    assert "goes on" in err
+    assert json.loads(said("status", name, "--json")[1])["status"] == "RUNNING"
+    assert said("cancel", name) == (0, f"{name} CANCELED", "")
+    assert [row["id"] for row in json.loads(said("status", "--json")[1])] == [name]
+    assert said("status")[1].startswith(f"{name}  CANCELED  1000 shots of waiting on EMU_FREE")
+    assert said("fetch", name)[0] == 1
+    assert Job.load(name).status() == "CANCELED"
+
+
+def test_bad_input_has_its_own_exit_code(account, said, program, monkeypatch):
+    assert said("fetch", "nonsense")[0] == 2
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    code, _, err = said("run", program, "--machine", "EMU_FREE", "--detach")
+    assert code == 2
+    assert "PASQAL_USERNAME" in err
+    assert submitted(account) == 0
