@@ -4,6 +4,8 @@ Precedence, per setting: the argument, the environment (`CUDAQ_TARGET_<NAME>`), 
 default. TOML files, nearest first: `cudaq-target.toml` in the current directory, the table
 `[tool.cudaq-target]` of `pyproject.toml` in the current directory, `config.toml` in the user's
 configuration directory. An unknown name is an error in every source.
+
+Where no source names a machine and a scheduler gave this job a QPU, it is that (`qrmi`).
 """
 
 from __future__ import annotations
@@ -31,8 +33,12 @@ MACHINES = ("local", "qutip", "emu-sv", "emu-mps", "auto-emulator")
 CLOUD_DEVICES = ("EMU_FREE", "EMU_MPS", "EMU_SV", "EMU_FRESNEL", "FRESNEL", "FRESNEL_CAN1")
 ROUTES = ("swap", "direct")
 ENVIRONMENT_PREFIX = "CUDAQ_TARGET_"
-# Set by QPU schedulers to name the QPU that a job was given; the first name is the current one.
-QPU_RESOURCE_VARIABLES = ("QRMI_JOB_QPU_RESOURCES", "SLURM_JOB_QPU_RESOURCES")
+# Set by QPU schedulers to name the QPUs that a job was given, or why it was given none.
+QPU_RESOURCE_VARIABLES = (
+    "QRMI_JOB_QPU_RESOURCES",
+    "SLURM_JOB_QPU_RESOURCES",
+    "QRMI_PLUGIN_ERROR",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Options:
         machine_secret: File with the secret key that a controller knows us by, or None.
         machine_server_key: File with the public key of that controller, or None.
         machine_timeout_s: How long a remote machine may be silent (s).
+        machine_poll_s: Time between looks at a job of a service (s), or None to let it grow.
     """
 
     machine: str = "local"
@@ -71,6 +78,7 @@ class Options:
     machine_secret: str | None = None
     machine_server_key: str | None = None
     machine_timeout_s: float = 30.0
+    machine_poll_s: float | None = None
 
     @property
     def is_noisy(self) -> bool:
@@ -101,8 +109,8 @@ def resolve(
     merged = _from_files(Path.cwd() if directory is None else directory)
     merged |= _from_environment(variables)
     merged |= arguments
-    if "machine" not in merged:
-        _refuse_job_resource(variables)
+    if "machine" not in merged and _has_qpu(variables):
+        merged["machine"] = "qrmi"
     options = Options(**merged)
     _check_remote(options)
     return options
@@ -198,15 +206,9 @@ def _located(where: str, name: str) -> Callable[[object], Any]:
     return parse
 
 
-def _refuse_job_resource(variables: Mapping[str, str]) -> None:
-    for variable in QPU_RESOURCE_VARIABLES:
-        if variables.get(variable):
-            raise OptionError(
-                "machine",
-                f"this job was given the QPU resource {variables[variable]!r} ({variable}), "
-                "which this version cannot reach",
-                "Give machine='local' to emulate instead",
-            )
+def _has_qpu(variables: Mapping[str, str]) -> bool:
+    """Whether a scheduler gave this job a QPU, or says why it could not."""
+    return any(variables.get(variable, "").strip() for variable in QPU_RESOURCE_VARIABLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +269,17 @@ def _endpoint(name: str) -> str:
     return str(place)
 
 
+def _qrmi(name: str) -> str:
+    _, has_name, resource = name.partition(":")
+    if has_name and not resource.strip():
+        raise OptionError(
+            f"machine {name!r}",
+            "it names no resource",
+            "Give qrmi:NAME, or qrmi alone for the first one that the job has",
+        )
+    return name
+
+
 def _check_remote(options: Options) -> None:
     """Refuse settings that a remote machine would not follow, and half a pair of keys."""
     form = remote_form(options.machine)
@@ -305,6 +318,13 @@ REMOTE_FORMS: tuple[RemoteForm, ...] = (
         fits=lambda name: name in CLOUD_DEVICES,
         checked=str,
         opener="cudaq_target.machines.cloud:open_cloud",
+        remedy="Leave it out, or use machine='local'",
+    ),
+    RemoteForm(
+        shown="qrmi, qrmi:NAME",
+        fits=lambda name: name.partition(":")[0] == "qrmi" and "://" not in name,
+        checked=_qrmi,
+        opener="cudaq_target.machines.qrmi:open_qrmi",
         remedy="Leave it out, or use machine='local'",
     ),
 )
@@ -422,4 +442,5 @@ PARSERS: dict[str, Callable[[object], Any]] = {
     "machine_secret": _file("machine_secret"),
     "machine_server_key": _file("machine_server_key"),
     "machine_timeout_s": _seconds("machine_timeout_s"),
+    "machine_poll_s": _seconds("machine_poll_s"),
 }

@@ -52,7 +52,9 @@ class Pasqal:
         machine: `local`, the embedded emulator (default), or `qutip`, pulser-simulation; for
             analog programs also `emu-sv`, `emu-mps`, or `auto-emulator`, which chooses; or the
             endpoint of a controller (`cudaq-target serve`): `shm://name`, `ipc://path`,
-            `tcp://host:port`, `udp://host:port`.
+            `tcp://host:port`, `udp://host:port`; or a device of Pasqal Cloud (`EMU_FREE`, ...); or
+            `qrmi`, `qrmi:NAME`, a QPU that a scheduler gave to this job. Without any source that
+            names a machine, such a QPU is used where there is one.
         device: Name of a Pulser device, a `pulser` device object, or the path of a device file;
             by default `DigitalAnalogDevice` for gate kernels, `AnalogDevice` for analog programs.
             A remote machine has a device of its own, which this must not contradict.
@@ -72,6 +74,8 @@ class Pasqal:
         machine_secret: Secret key file of this end, for controllers that ask for keys.
         machine_server_key: Public key file of such a controller.
         machine_timeout_s: How long a remote machine may be silent before a launch fails (s).
+        machine_poll_s: Time between looks at a job of a service (s); by default 20 ms or less at
+            first, growing to 2 s.
 
     >>> Pasqal(machine="local", seed=7)
     Pasqal(machine='local', seed=7)
@@ -91,6 +95,7 @@ class Pasqal:
     machine_secret: str | Path | None = None
     machine_server_key: str | Path | None = None
     machine_timeout_s: float | None = None
+    machine_poll_s: float | None = None
 
     if not TYPE_CHECKING:  # type checkers say it better than an error at run time
 

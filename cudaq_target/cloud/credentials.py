@@ -92,7 +92,7 @@ def access(machine: str, environ: Mapping[str, str] | None = None) -> Access:
     variables = os.environ if environ is None else environ
     given = {key: variables[name] for name, key in _VARIABLES.items() if variables.get(name)}
     path = _config_path(variables)
-    filed = _from_file(machine, path) if path is not None else {}
+    filed = from_file(machine, path) if path is not None else {}
     place = {key: value for key, value in (filed | given).items() if key in _NAMES}
     login = _login(given) or _login(filed)
     if login is None:
@@ -181,7 +181,19 @@ def _config_path(variables: Mapping[str, str]) -> Path | None:
     return path if path.is_file() else None
 
 
-def _from_file(machine: str, path: Path) -> dict[str, str]:
+def from_file(machine: str, path: Path) -> dict[str, str]:
+    """Read a file of credentials.
+
+    Args:
+        machine: Device type, for messages and for entries that are its own.
+        path: The file.
+
+    Returns:
+        Key, as it is called in the file, to value.
+
+    Raises:
+        CredentialsError: It cannot be read, or others may read it.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -193,9 +205,11 @@ def _from_file(machine: str, path: Path) -> dict[str, str]:
     general: dict[str, str] = {}
     own: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+        if not line.strip() or line.lstrip().startswith(("#", ";")):
             continue
         name, is_set, value = (part.strip() for part in line.partition("="))
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
         owner, _, key = name.rpartition(".")
         if not is_set or key not in _NAMES:
             known = ", ".join(_NAMES)

@@ -28,6 +28,24 @@ class CredentialsError(MachineError):
 
 
 @dataclass
+class JobEnvironmentError(MachineError):
+    """The variables that a scheduler sets in a job do not describe a QPU that we can use.
+
+    Attributes:
+        variable: Which variable.
+        reason: What is wrong with it; never a secret.
+        remedy: What would work.
+    """
+
+    variable: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"machine {self.machine}: {self.variable}: {self.reason}. {self.remedy}"
+
+
+@dataclass
 class JobFailedError(MachineError):
     """A job ended without a result.
 

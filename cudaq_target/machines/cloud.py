@@ -255,7 +255,7 @@ class CloudMachine:
     def _measured(self, notes: Sequence[JobNote]) -> Measured:
         """Wait for the first of these jobs for as long as it takes."""
         note = notes[0]
-        pace = Pace()
+        pace = Pace(fixed_s=self._poll_s)
         try:
             while True:
                 pace.pause()

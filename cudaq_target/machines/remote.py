@@ -200,6 +200,7 @@ def machine_for(options: Options) -> RemoteMachine | None:
         options.machine_secret,
         options.machine_server_key,
         options.machine_timeout_s,
+        options.machine_poll_s,
     )
     with _lock:
         machine = _opened.get(key)

@@ -67,7 +67,7 @@ def test_unknown_keyword():
     assert message(lambda: cudaq.set_target("pasqal", sed=3), "OptionError") == (
         "option 'sed': unknown option. Did you mean 'seed'? "
         "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir, "
-        "modulation, eom, machine_secret, machine_server_key, machine_timeout_s"
+        "modulation, eom, machine_secret, machine_server_key, machine_timeout_s, machine_poll_s"
     )
 
 
@@ -79,9 +79,10 @@ def test_unknown_device():
 
 
 def test_unknown_machine():
-    assert message(lambda: Pasqal(machine="FRESNEL"), "OptionError") == (
-        "machine 'FRESNEL': no such machine in this version. Known: local, qutip, emu-sv, "
-        "emu-mps, auto-emulator, shm://name, ipc://path, tcp://host:port, udp://host:port"
+    assert message(lambda: Pasqal(machine="ORION"), "OptionError") == (
+        "machine 'ORION': no such machine in this version. Known: local, qutip, emu-sv, "
+        "emu-mps, auto-emulator, shm://name, ipc://path, tcp://host:port, udp://host:port, "
+        "EMU_FREE, EMU_MPS, EMU_SV, EMU_FRESNEL, FRESNEL, FRESNEL_CAN1, qrmi, qrmi:NAME"
     )
 
 
@@ -208,7 +209,7 @@ def test_there_is_no_noise_model_to_unset():
 
 KNOWN = (
     "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir, modulation, "
-    "eom, machine_secret, machine_server_key, machine_timeout_s"
+    "eom, machine_secret, machine_server_key, machine_timeout_s, machine_poll_s"
 )
 
 

@@ -60,7 +60,7 @@ def test_every_option_is_a_field_of_options_and_of_the_target(name):
 def test_unknown_names_are_refused_with_the_nearest_known_one(tmp_path):
     known = (
         "Known: machine, device, noise, seed, layout, route, shots, threads, cache_dir, "
-        "modulation, eom, machine_secret, machine_server_key, machine_timeout_s"
+        "modulation, eom, machine_secret, machine_server_key, machine_timeout_s, machine_poll_s"
     )
     assert refusal(check, {"machne": "local"}) == (
         f"option 'machne': unknown option. Did you mean 'machine'? {known}"
@@ -94,7 +94,8 @@ def test_machines_of_later_versions_are_refused():
     assert refusal(check, {"machine": "emu"}) == (
         "machine 'emu': no such machine in this version. "
         "Did you mean 'emu-sv'? Known: local, qutip, emu-sv, emu-mps, auto-emulator, "
-        "shm://name, ipc://path, tcp://host:port, udp://host:port"
+        "shm://name, ipc://path, tcp://host:port, udp://host:port, "
+        "EMU_FREE, EMU_MPS, EMU_SV, EMU_FRESNEL, FRESNEL, FRESNEL_CAN1, qrmi, qrmi:NAME"
     )
     assert "Did you mean 'qutip'?" in refusal(check, {"machine": "qtip"})
 
@@ -102,10 +103,8 @@ def test_machines_of_later_versions_are_refused():
 @pytest.mark.parametrize("variable", options.QPU_RESOURCE_VARIABLES)
 def test_a_qpu_of_the_job_is_never_ignored(tmp_path, variable):
     environ = {variable: "fresnel-1"}
-    assert refusal(merged, tmp_path, **environ) == (
-        f"machine: this job was given the QPU resource 'fresnel-1' ({variable}), "
-        "which this version cannot reach. Give machine='local' to emulate instead"
-    )
+    assert merged(tmp_path, **environ).machine == "qrmi"
+    assert merged(tmp_path, **{variable: " "}).machine == "local"
     assert merged(tmp_path, {"machine": "local"}, **environ).machine == "local"
     assert merged(tmp_path, CUDAQ_TARGET_MACHINE="qutip", **environ).machine == "qutip"
 
