@@ -18,17 +18,29 @@ def munge() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def slurm_site(munge: None) -> Iterator[tuple[Slurm, Stage]]:
+def slurm_site(munge: None) -> Iterator[tuple[Slurm, Stage]]:  # noqa: ARG001
     need("slurmctld", "slurmd")
     with staged(lambda enter: enter()) as stage, slurm_cluster(stage.hooks, RESOURCES) as cluster:
         yield cluster, stage
 
 
 @pytest.fixture
-def slurm(slurm_site: tuple[Slurm, Stage]) -> Slurm:
-    return slurm_site[0]
+def slurm(slurm_site: tuple[Slurm, Stage]) -> Iterator[Slurm]:
+    yield slurm_site[0]
+    slurm_site[0].cancel_all()
 
 
 @pytest.fixture
 def stage(slurm_site: tuple[Slurm, Stage]) -> Stage:
     return slurm_site[1]
+
+
+@pytest.fixture
+def account(fake_cloud, monkeypatch, tmp_path):
+    """The cloud's stand-in, with the environment of somebody who has an account there."""
+    from cudaq_target.machines.remote import close_all
+    from tests.hpc.cloud_account import log_in
+
+    log_in(monkeypatch, fake_cloud, tmp_path)
+    yield fake_cloud
+    close_all()
