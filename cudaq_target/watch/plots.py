@@ -38,6 +38,8 @@ _SIZE_IN: Final = (4.6, 2.9)
 _FEW_POINTS: Final = 60
 _LOG_RANGE: Final = 30.0
 _WIDE: Final = 3.0
+_LABEL_CHARACTERS: Final = 32
+_LEGEND_CHARACTERS: Final = 12
 _SECONDS_PER_MIN: Final = 60.0
 
 
@@ -118,7 +120,7 @@ def _svg(figure: Figure, prefix: str, title: str) -> str:
     text = re.sub(r'^<svg[^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    label = f'<svg role="img" aria-label="{escape(title)}"'
+    label = f'<svg role="img" aria-label="{escape(printable(title))}"'
     return text.replace("<svg", label, 1).replace("xlink:href", "href")
 
 
@@ -219,7 +221,7 @@ def _frame(
             color=SECOND,
         )
     _shot_axis(axes, shots)
-    unit = printable(state.start.get("unit", ""))
+    unit = _short(state.start.get("unit", ""))
     axes.set_ylabel(f"value ({unit})" if unit else "value")
 
 
@@ -309,7 +311,7 @@ def _draw_settings(axes: Axes, state: LoopState) -> str | None:
 def _setting_names(state: LoopState, n_settings: int) -> list[str]:
     given = state.start.get("settings") or []
     if len(given) == n_settings:
-        return [printable(name) for name in given]
+        return [_short(name, _LEGEND_CHARACTERS) for name in given]
     return [f"setting {number}" for number in range(n_settings)]
 
 
@@ -386,13 +388,19 @@ def _track(name: str) -> Callable[[Axes, LoopState], str | None]:
             times, values - 2.0 * errors, values + 2.0 * errors, color=MAIN, alpha=0.25, linewidth=0
         )
         axes.plot(times, values, color=MAIN, linewidth=1.4)
-        words, unit = named(printable(name))
+        words, unit = named(_short(name))
         axes.set_ylabel(f"{words} ({unit})" if unit else words)
         axes.set_xlabel(f"minutes, at {rate_hz:g} shots/s" if rate_hz else "shots measured")
         axes.ticklabel_format(axis="y", useOffset=False)
         return "What the loop knew. The band is two standard deviations to each side."
 
     return draw
+
+
+def _short(text: object, n_characters: int = _LABEL_CHARACTERS) -> str:
+    """Cut what would leave no room for the picture."""
+    clean = printable(text)
+    return clean if len(clean) <= n_characters else f"{clean[: n_characters - 1]}…"
 
 
 def _whole() -> Locator:
