@@ -334,3 +334,14 @@ def test_bad_problems_are_named(changes, message):
 def test_atoms_in_one_place_are_named():
     with pytest.raises(OptionError, match="atoms 0 and 2 have no finite interaction"):
         RydbergProblem.of([[0, 0], [5, 0], [0, 0]], C6, 100.0, Curve.constant(1.0))
+
+
+@pytest.mark.parametrize("close_ns", [0.6, 2.0, 4.0])
+def test_smooth_curves_with_close_points_meet_the_tolerance(close_ns):
+    times = [0.0, 80.0, 80.0 + close_ns, 130.0, 200.0]
+    amplitude = Curve.smooth(times, [9.0, 1.0, 14.0, 12.0, 2.0])
+    detuning = Curve.smooth(times, [-6.0, 12.0, -8.0, 4.0, 0.0])
+    problem = single(200.0, amplitude, detuning)
+    for tolerance in (1e-3, 1e-6):
+        result = evolve_rydberg(problem, tolerance=tolerance)
+        assert distance(solve(problem), result.state) < 1.5 * tolerance

@@ -29,8 +29,8 @@ _LEVEL = 0.1
 _MISSED = 2e-3
 """How far the mean of a curve over a sample may be from it, as a share of the largest sample."""
 
-_APART_NS = 5.0
-"""Distance from which the points of a smooth curve are kinks (ns)."""
+_APART_NS = 1.5
+"""Distance to a neighbour from which a point of a smooth curve is a kink (ns)."""
 
 _ROUNDING = 1e-9
 """Second differences below this, relative to the largest sample, are rounding noise."""
@@ -187,8 +187,8 @@ class Curve:
         """
         times, levels = _knots(times_ns, values)
         gaps = np.diff(times)
-        # Second derivatives jump at every point; between close ones they hardly matter.
-        apart = np.minimum(gaps[1:], gaps[:-1]) >= _APART_NS
+        # Second derivatives jump at every point; among points of every ns they hardly matter.
+        apart = np.maximum(gaps[1:], gaps[:-1]) >= _APART_NS
         return cls(times, _pchip(times, levels), tuple(times[1:-1][apart].tolist()))
 
     @classmethod
