@@ -15,9 +15,8 @@ import numpy as np
 from cudaq import ScalarOperator, Schedule
 from scipy.optimize import minimize
 
-from cudaq_target import Pasqal, Shots
+from cudaq_target import Pasqal
 from cudaq_target.analog.ansatz import AnalogAnsatz, Shape, analog_ansatz
-from cudaq_target.machines.analog import for_analog
 
 SPACING_UM = 5.3
 MHZ = 2.0 * np.pi  # rad/µs
@@ -71,15 +70,12 @@ def optimised(
     pairs = edges(vertices)
     shapes = Shape(4, first=0.0, last=0.0), Shape(4)
     ansatz = analog_ansatz(sites, DURATION_NS // 3 // 4 * 4, *shapes)
-    machine = for_analog("local", ansatz.bind(np.full(ansatz.n_parameters, 6.0))).machine
 
     def mean_size(parameters: np.ndarray) -> float:
         low, high = ansatz.bounds.T
-        packed = machine.sample_analog(
-            ansatz.bind(np.clip(parameters, low, high)), n_shots, noise=None,
-            rng=np.random.default_rng(1), threads=None, modulation=False, initial_state=None,
-        )  # fmt: skip
-        return float(sizes(Shots(packed, len(vertices)).bits(), pairs).mean())
+        with Pasqal(seed=1):  # the same random numbers at every point
+            result = cudaq.evolve(ansatz.bind(np.clip(parameters, low, high)), shots_count=n_shots)
+        return float(sizes(result.shots.bits(), pairs).mean())
 
     start = ansatz.values(lambda _: 1.5 * MHZ, lambda share: 3.0 * MHZ * (2.0 * share - 1.0))
     found = minimize(

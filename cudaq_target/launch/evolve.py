@@ -2,6 +2,7 @@
 
 A call gives counts, as CUDA-Q's own target `pasqal` does, unless it asks for observables or for
 intermediate results; then it gives what the emulator knows, as CUDA-Q's target `dynamics` does.
+Beside Hamiltonians it takes programs that were compiled before, members of an ansatz for example.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import cudaq
 import numpy as np
 
+from cudaq_target.analog.program import AnalogProgram
 from cudaq_target.emulator.analog.shots import sample_packed
 from cudaq_target.emulator.memory import require_bytes, state_bytes
 from cudaq_target.errors import OptionError
@@ -38,11 +40,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cudaq_target.analog.program import AnalogProgram
     from cudaq_target.launch.future import Future
     from cudaq_target.launch.observables import Observables
     from cudaq_target.launch.results import PasqalSampleResult
-    from cudaq_target.launch.rydberg import Steps
     from cudaq_target.machines.analog import Choice
     from cudaq_target.target import Session
 
@@ -70,9 +70,10 @@ def evolve(
 
     Args:
         session: The target in force.
-        hamiltonian: A `cudaq.RydbergHamiltonian`, or a list of them.
+        hamiltonian: A `cudaq.RydbergHamiltonian`, an `AnalogProgram`, or a list of them.
         dimensions: Refused: every atom has two levels.
-        schedule: A `cudaq.Schedule` of times (s); it is not used up.
+        schedule: A `cudaq.Schedule` of times (s); it is not used up. A program has times of its own
+            and needs none, unless intermediate results are wanted at more moments than its ends.
         initial_state: What `initial_states.read_state` reads, or a list of that, one for each
             Hamiltonian or several for one; by default all atoms in g.
         collapse_operators: Refused: noise is a property of the target.
@@ -91,7 +92,7 @@ def evolve(
     """
     _refuse(dimensions, collapse_operators, integrator, max_batch_size)
     call = partial(
-        _prepare, session, read_schedule(schedule), observables,
+        _prepare, session, schedule, observables,
         _kept(store_intermediate_results), shots_count,
     )  # fmt: skip
     pairs, several = _pairs(hamiltonian, initial_state)
@@ -117,8 +118,7 @@ def evolve_async(
     def prepare(each: object, state: object) -> Callable[[], Result]:
         _refuse(dimensions, collapse_operators, integrator, None)
         kept = _kept(store_intermediate_results)
-        steps = read_schedule(schedule)
-        return _prepare(session, steps, observables, kept, shots_count, each, state)
+        return _prepare(session, schedule, observables, kept, shots_count, each, state)
 
     pairs, several = _pairs(hamiltonian, initial_state)
     futures = [future.start(partial(prepare, each, state)) for each, state in pairs]
@@ -127,18 +127,22 @@ def evolve_async(
 
 def _prepare(
     session: Session,
-    steps: Steps,
+    schedule: object,
     observables: Sequence[Any],
     kept: cudaq.IntermediateResultSave,
     shots_count: int | None,
     hamiltonian: object,
     initial_state: object,
 ) -> Callable[[], Result]:
-    program = lowered(session, analog_spec(hamiltonian, steps))
+    if isinstance(hamiltonian, AnalogProgram):
+        program, times_ns = hamiltonian, _times_of(hamiltonian, schedule)
+    else:
+        steps = read_schedule(schedule)
+        program, times_ns = lowered(session, analog_spec(hamiltonian, steps)), steps.times_ns
     evolution = Evolution(
         session,
         program,
-        steps,
+        times_ns,
         read_state(initial_state, program.timeline.n_atoms),
         session.generator(),
     )
@@ -173,14 +177,14 @@ class Evolution:
     Attributes:
         session: The target in force.
         program: What the device plays.
-        steps: The schedule.
+        times_ns: Times of the schedule (ns), shape (k,), from 0.
         initial_state: Amplitudes, atom 0 most significant, or None for all atoms in g.
         rng: Source of randomness.
     """
 
     session: Session
     program: AnalogProgram
-    steps: Steps
+    times_ns: NDArray[np.float64]
     initial_state: NDArray[np.complex128] | None
     rng: np.random.Generator
 
@@ -228,9 +232,7 @@ class Evolution:
         return PasqalEvolveResult([], table, annotations)
 
     def _moments(self, kept: cudaq.IntermediateResultSave) -> list[float]:
-        times: list[float] = np.minimum(
-            self.steps.times_ns, self.program.timeline.duration_ns
-        ).tolist()
+        times: list[float] = np.minimum(self.times_ns, self.program.timeline.duration_ns).tolist()
         times[-1] = float(np.ceil(times[-1]))  # the last sample is played to its end
         if self.session.options.modulation:
             times[-1] = float(self.program.modulated.duration_ns)  # the light goes off slowly
@@ -287,6 +289,21 @@ class Evolution:
 
     def _annotations(self) -> dict[str, object]:
         return {"job_id": str(uuid.uuid4()), "device": self.program.rules.name}
+
+
+def _times_of(program: AnalogProgram, schedule: object) -> NDArray[np.float64]:
+    """Return the moments of a program at which to look (ns): its ends, or those of a schedule."""
+    end_ns = program.timeline.duration_ns
+    if schedule is None:
+        return np.array([0.0, end_ns])
+    times_ns = read_schedule(schedule).times_ns
+    if not program.spec.duration_ns - 1.0 < times_ns[-1] <= end_ns:
+        raise OptionError(
+            "schedule",
+            f"it ends at {times_ns[-1]:g} ns, the program at {end_ns} ns",
+            "Leave it out, since a program has times of its own, or let it end with the program",
+        )
+    return times_ns
 
 
 def _drawn(state: NDArray[np.complex128], n_shots: int, rng: np.random.Generator) -> Shots:

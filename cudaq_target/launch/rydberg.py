@@ -131,7 +131,8 @@ def analog_spec(hamiltonian: Any, steps: Steps) -> AnalogSpec:  # noqa: ANN401
         raise OptionError(
             "hamiltonian",
             f"{type(hamiltonian).__name__} does not act on Rydberg atoms",
-            "Give a cudaq.RydbergHamiltonian, or use cudaq.set_target('dynamics')",
+            "Give a cudaq.RydbergHamiltonian or an AnalogProgram, or use "
+            "cudaq.set_target('dynamics')",
         )
     filling = np.array([bool(filled) for filled in _filling(hamiltonian)])
     return AnalogSpec(

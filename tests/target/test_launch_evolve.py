@@ -10,6 +10,7 @@ from cudaq import operators as ops
 
 import cudaq_target
 from cudaq_target import Pasqal, shots_of
+from cudaq_target.analog.ansatz import Shape, analog_ansatz
 from cudaq_target.device import bundled_devices
 from cudaq_target.errors import OptionError
 
@@ -346,6 +347,37 @@ def test_compile_shows_the_program_before_it_runs():
     ).rules.name == "MockDevice"  # fmt: skip
     with pytest.raises(OptionError, match="0 were given"):
         cudaq_target.compile(hamiltonian())
+
+
+def test_compiled_programs_and_members_of_an_ansatz_run_as_hamiltonians_do():
+    cudaq.set_target("pasqal", seed=3)
+    program, schedule = hamiltonian(ASYMMETRIC), times(0.5e-6)
+    expected = cudaq.evolve(program, schedule=schedule, shots_count=200)
+    compiled = cudaq_target.compile(program, schedule)
+    with Pasqal(seed=3):
+        assert dict(cudaq.evolve(compiled, shots_count=200).items()) == dict(expected.items())
+        again = cudaq_target.AnalogProgram.from_json(compiled.to_json())
+        assert dict(cudaq.evolve_async(again, shots_count=10).get().items()).keys() <= {
+            "100", "101", "110", "111",
+        }  # fmt: skip
+        assert excited(compiled, None, 3) == pytest.approx(excited(program, schedule, 3))
+        ansatz = analog_ansatz([(0, 0)], 252, Shape(2), Shape(2))
+        quarter = np.pi / 0.252
+        pulses = [ansatz.bind([angle, angle, 0.0, 0.0]) for angle in (quarter, 0.5 * quarter)]
+        numbers = [ops.number(0)]
+        results = cudaq.evolve(pulses, observables=numbers)
+        found = [each.final_expectation_values()[0].expectation() for each in results]
+        assert found == pytest.approx([1.0, 0.5], abs=1e-6)
+        path = cudaq.evolve(
+            pulses[0],
+            schedule=Schedule([0.0, 126e-9, 252e-9], ["t"]),
+            observables=numbers,
+            store_intermediate_results=SAVE.EXPECTATION_VALUE,
+        )
+        found = [each[0].expectation() for each in path.expectation_values()]
+        assert found == pytest.approx([0.0, 0.5, 1.0], abs=1e-6)
+        with pytest.raises(OptionError, match="it ends at 200 ns, the program at 252 ns"):
+            cudaq.evolve(pulses[0], schedule=times(200e-9))
 
 
 def test_other_targets_stay_as_they_were():
