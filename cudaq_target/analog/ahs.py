@@ -9,7 +9,7 @@ a phase holds until its next point. (Schema: Amazon Braket, `braket.ir.ahs.progr
 from __future__ import annotations
 
 import json
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -197,7 +197,13 @@ def _local(shift: _Object, filling: list[int]) -> LocalDetuning:
     weights = [1.0] * len(filling)
     if pattern != "uniform":
         weights = [_number(weight, 0, "local detuning") for weight in pattern]
-    kept = [weight for weight, filled in zip(weights, filling, strict=False) if filled]
+    if len(weights) != len(filling):
+        raise OptionError(
+            "AHS program",
+            f"the local detuning has {len(weights)} weights for {len(filling)} sites",
+            "Give one weight per site, empty ones included",
+        )
+    kept = [weight for weight, filled in zip(weights, filling, strict=True) if filled]
     return LocalDetuning(_points(magnitude["time_series"], _RATE, "local detuning"), np.array(kept))
 
 
@@ -213,7 +219,7 @@ def _number(value: object, power: int, name: str) -> float:
     """Read a decimal number and shift its point, without rounding in between."""
     try:
         return float(Decimal(str(value)).scaleb(power))
-    except InvalidOperation as error:
+    except (InvalidOperation, Overflow) as error:
         raise OptionError("AHS program", f"{name}: {value!r} is no number", _REMEDY) from error
 
 

@@ -173,6 +173,7 @@ def broken(path, value):
 
 FIELD = TEXT["hamiltonian"]["drivingFields"][0]
 AT = ("hamiltonian", "drivingFields", 0)
+SERIES = {"times": ["0", "0.0000015"], "values": ["0", "-1e6"]}
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,19 @@ AT = ("hamiltonian", "drivingFields", 0)
             broken((*AT, "amplitude", "time_series", "values"), ["x", "1"]),
             OptionError,
             "'x' is no number",
+        ),
+        (
+            broken((*AT, "amplitude", "time_series", "values"), ["1e99999999", "1"]),
+            OptionError,
+            "'1e99999999' is no number",
+        ),
+        (
+            broken(
+                ("hamiltonian", "localDetuning"),
+                [{"magnitude": {"pattern": ["0", "1", "1"], "time_series": SERIES}}],
+            ),
+            OptionError,
+            "3 weights for 2 sites",
         ),
         (
             broken((*AT, "amplitude", "time_series"), {"times": [], "values": []}),
