@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cudaq_target.analog.timeline import AnalogTimeline
 
 _MAX_LABELLED_ATOMS = 60
+_LEAST_SPAN_MHZ = 0.2
 _MAX_NAMED_CURVES = 12
 
 
@@ -214,7 +215,7 @@ def _draw_pulses(
     detuning.axhline(0.0, color=COLOURS["grid"], linewidth=0.8, zorder=0)
     asked = _unfolded(timeline, times_us)
     phase.plot(times_us, asked, color=COLOURS["atom"])
-    # A constant phase is no plot of the digits behind the point.
+    # A constant phase is no plot of the digits behind the point; nor is a constant detuning.
     phase.set_ylim(min(float(asked.min()), 0.0) - 0.2, max(float(asked.max()), 1.0) + 0.2)
     if timeline.local is not None:
         detuning.plot(
@@ -230,6 +231,9 @@ def _draw_pulses(
             )  # fmt: skip
         amplitude.legend(fontsize=7, frameon=False)
     amplitude.set_ylim(bottom=0.0)
+    low, high = detuning.get_ylim()
+    room = max(0.0, 0.5 * (_LEAST_SPAN_MHZ - (high - low)))
+    detuning.set_ylim(low - room, high + room)
     for one, label in ((amplitude, "Ω/2π (MHz)"), (detuning, "δ/2π (MHz)"), (phase, "φ (rad)")):
         one.set_ylabel(label, fontsize=9)
         plain(one)

@@ -244,6 +244,13 @@ def test_shapes_that_are_none():
         analog_ansatz(PAIR, 1000, Shape(3), Shape(2, last=200.0))
 
 
+def test_a_detuning_of_rounding_errors_is_drawn_as_a_constant():
+    figure = build(AnalogSpec.of(PAIR, Waveform.constant(500, 6.0))).draw()
+    low, high = figure.axes[2].get_ylim()
+    assert figure.axes[2].get_ylabel().startswith("δ")
+    assert high - low > 0.1
+
+
 def test_populations_and_counts(tmp_path):
     times = np.linspace(0.0, 1000.0, 20)
     curves = np.sin(times[:, None] / 300.0 * np.arange(1, 4)) ** 2
