@@ -1,4 +1,4 @@
-# make demo | test | lint | sanitize | bench | clean; the first two install what they need into .venv, once.
+# make demo | test | test-hpc | lint | sanitize | bench | clean; the first two install what they need into .venv, once.
 PYTHON ?= python3
 BENCHMARK ?= compile
 BIN := .venv/bin
@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.installed-bench
 RECIPE := pyproject.toml CMakeLists.txt .ci/install.py $(wildcard coupler/native/*)
 
-.PHONY: demo test lint sanitize bench clean
+.PHONY: demo test test-hpc lint sanitize bench clean
 
 demo: $(INSTALLED)
 	@$(BIN)/cudaq-target demo
@@ -17,6 +17,11 @@ test: $(INSTALLED)
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered || status=1; \
 	exit $$status
+
+# Starts a Slurm and a Grid Engine on 127.0.0.1; installs them first, where apt and root are there.
+test-hpc: $(INSTALLED)
+	@$(BIN)/python .ci/install_hpc.py
+	@$(BIN)/python -m pytest -q -m hpc -rs tests/hpc
 
 lint: $(INSTALLED)
 	@status=0; \
