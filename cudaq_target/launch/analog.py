@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cudaq_target import telemetry
 from cudaq_target.analog.program import build
 from cudaq_target.analog.rules import DEFAULT_ANALOG_DEVICE, analog_rules
 from cudaq_target.launch.remote import device_of
@@ -21,13 +22,14 @@ def lowered(session: Session, spec: AnalogSpec) -> AnalogProgram:
     Raises:
         TargetError: Of the kind that names the broken limit.
     """
-    layout = session.options.layout
-    return build(
-        spec,
-        rules_of(session),
-        traps=None if layout is None else layout.traps,
-        eom=session.options.eom,
-    )
+    layout, rules = session.options.layout, rules_of(session)
+    with telemetry.phase("compile"):
+        return build(
+            spec,
+            rules,
+            traps=None if layout is None else layout.traps,
+            eom=session.options.eom,
+        )
 
 
 def rules_of(session: Session) -> AnalogRules:

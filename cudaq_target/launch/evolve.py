@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import cudaq
 import numpy as np
 
+from cudaq_target import telemetry
 from cudaq_target.analog.program import AnalogProgram
 from cudaq_target.emulator.analog.shots import sample_packed
 from cudaq_target.emulator.memory import require_bytes, state_bytes
@@ -254,15 +255,17 @@ class Evolution:
         annotations = self._annotations() | choice.annotations()
         if n_shots == 0:
             return none, annotations
-        packed = choice.machine.sample_analog(
-            self.program,
-            n_shots,
-            noise=options.noise if options.is_noisy else None,
-            rng=self.rng,
-            threads=options.threads,
-            modulation=options.modulation,
-            initial_state=self.initial_state,
-        )
+        name = self.program.kernel
+        with telemetry.task(options.machine, name, n_shots), telemetry.phase("run"):
+            packed = choice.machine.sample_analog(
+                self.program,
+                n_shots,
+                noise=options.noise if options.is_noisy else None,
+                rng=self.rng,
+                threads=options.threads,
+                modulation=options.modulation,
+                initial_state=self.initial_state,
+            )
         return Shots(packed, n_atoms), annotations
 
     def _followed(

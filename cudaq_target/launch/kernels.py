@@ -17,7 +17,7 @@ from cudaq.kernel.kernel_builder import PyKernel
 from cudaq.kernel.kernel_decorator import PyKernelDecorator
 from cudaq.runtime import utils as broadcast_rules
 
-from cudaq_target import machines, quake
+from cudaq_target import machines, quake, telemetry
 from cudaq_target.compiler import Plans
 from cudaq_target.device import resolve
 from cudaq_target.emulator.memory import require_bytes
@@ -133,13 +133,12 @@ class BoundKernel:
         self, n_shots: int, rng: np.random.Generator, appended: tuple[Gate, ...]
     ) -> Sampled:
         options = self._session.options
-        bits = machines.get(options.machine).sample(
-            self.program(appended).timeline,
-            n_shots,
-            noise=options.noise,
-            rng=rng,
-            threads=options.threads,
-        )
+        with telemetry.task(options.machine, self.circuit.kernel, n_shots):
+            timeline = self.program(appended).timeline
+            with telemetry.phase("run"):
+                bits = machines.get(options.machine).sample(
+                    timeline, n_shots, noise=options.noise, rng=rng, threads=options.threads
+                )
         return Sampled(Shots.from_bits(bits))
 
     def state(self) -> NDArray[np.complex128]:
@@ -251,14 +250,16 @@ def name_of(kernel: Any) -> str:  # noqa: ANN401 - either kind of kernel
 def compile_for(session: Session, circuit: Circuit, plans: Plans | None = None) -> Program:
     """Lower a circuit with the session's settings, and with plans made for the same kernel."""
     options = session.options
-    return compile_circuit(
-        circuit,
-        rules_of(session),
-        layout=options.layout,
-        route=options.route,
-        cache_dir=options.cache_dir,
-        plans=plans,
-    )
+    rules = rules_of(session)
+    with telemetry.phase("compile"):
+        return compile_circuit(
+            circuit,
+            rules,
+            layout=options.layout,
+            route=options.route,
+            cache_dir=options.cache_dir,
+            plans=plans,
+        )
 
 
 def plans_of(session: Session, form: KernelForm) -> Plans:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target import telemetry
 from cudaq_target.coupler.interrupts import interruptible
 from cudaq_target.errors import OptionError, Source, UnsupportedKernelError
 from cudaq_target.machines.remote import SeveralAtOnce, Task, check_device, machine_for
@@ -67,7 +68,7 @@ def measured(session: Session, task: Task, n_shots: int, rng: np.random.Generato
     """
     machine = machine_for(session.options)
     assert machine is not None, "callers ask `is_remote` first"
-    with interruptible():
+    with interruptible(), telemetry.task(session.options.machine, task.name, n_shots):
         return machine.measure(task, n_shots, seed=_seed(session, rng))
 
 
@@ -89,7 +90,11 @@ def measured_all(
     if len(tasks) < 2 or not isinstance(machine, SeveralAtOnce):
         return [measured(session, task, n_shots, rng) for task in tasks]
     seeds = [_seed(session, rng) for _ in tasks]
-    with interruptible():
+    name, n_tasks = tasks[0].name, len(tasks)
+    with (
+        interruptible(),
+        telemetry.task(session.options.machine, name, n_shots, n_tasks=n_tasks),
+    ):
         return machine.measure_all(tasks, n_shots, seeds=seeds)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cudaq_target import machines
+from cudaq_target import machines, telemetry
 from cudaq_target.analog.program import AnalogProgram
 from cudaq_target.machines.analog import for_analog
 from cudaq_target.shots import Shots
@@ -34,6 +34,13 @@ def measured_here(
         OptionError: The machine does not run such programs.
         MemoryLimitError: The emulation would not fit into memory.
     """
+    with telemetry.task(options.machine, program.kernel, n_shots), telemetry.phase("run"):
+        return _measured(program, n_shots, options, rng)
+
+
+def _measured(
+    program: Program | AnalogProgram, n_shots: int, options: Options, rng: np.random.Generator
+) -> tuple[Shots, str]:
     noise = options.noise if options.is_noisy else None
     if not isinstance(program, AnalogProgram):
         bits = machines.get(options.machine).sample(

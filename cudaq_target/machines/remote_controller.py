@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from cudaq_target import telemetry
 from cudaq_target.coupler.control_messages import program_id_of
 from cudaq_target.coupler.errors import CouplerError, RemoteCallError
 from cudaq_target.coupler.link_errors import KeyFileError, LinkBusyError
@@ -185,7 +186,8 @@ class ControllerMachine:
                 Patience(self.endpoint, self._timeout_s, n_shots),
                 partial(self._check_same, link, task.name),
             )
-            packed = measuring.shots()
+            with telemetry.phase("run"):
+                packed = measuring.shots()
         return Measured(packed, "+".join(measuring.job_ids), {"remote_machine": specs.name})
 
     def close(self) -> None:
