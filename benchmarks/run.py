@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 PARTS = tuple(f"loop-{part}" for part in loop.PARTS)
 NAMES = (
     *("compile", "digital", "analog", "kernels", "rtt", "throughput", "stream", "gpu", "loop"),
+    "hpc",
     *PARTS,
 )
 # Where the module is not named like the benchmark.

@@ -325,8 +325,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="compile, digital, analog, kernels, rtt, throughput, stream, gpu, loop, or a part "
-            "of it: loop-vqe, loop-drift, loop-memory, loop-latency, loop-target."
+            help="compile, digital, analog, kernels, rtt, throughput, stream, gpu, hpc, loop, or a "
+            "part of it: loop-vqe, loop-drift, loop-memory, loop-latency, loop-target."
         ),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer cases and repeats.")] = False,
@@ -368,7 +368,7 @@ app.command(name="status")(job_commands.status)
 app.command(name="fetch")(job_commands.fetch)
 app.command(name="cancel")(job_commands.cancel)
 app.command(name="watch")(watch_commands.watch)
-app.command(name="report")(watch_commands.report)
+loop_commands.loop.command(name="report")(watch_commands.report)
 app.add_typer(loop_commands.loop, name="loop")
 app.add_typer(site_commands.site, name="site")
 

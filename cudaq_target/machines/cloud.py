@@ -14,6 +14,7 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from cudaq_target import telemetry
 from cudaq_target.cloud.batches import OpenBatch, created
 from cudaq_target.cloud.credentials import access
 from cudaq_target.cloud.errors import (
@@ -191,6 +192,7 @@ class CloudMachine:
             batch, self._open = self._open, None
         if batch is not None and self._pid == os.getpid():
             batch.close()
+            telemetry.session(self.name, is_active=False)
         self._cloud.close()
 
     def _reported(self) -> PulserDevice:
@@ -202,6 +204,8 @@ class CloudMachine:
                 f"It offers {', '.join(sorted(specs)) or 'none'}",
             )
         availability = self._cloud.availability(self.name)
+        telemetry.specs(self.name, specs[self.name])
+        telemetry.operational(self.name, is_operational=availability == "ACTIVE")
         if availability != "ACTIVE":
             raise MachineUnavailableError(
                 self.name,
@@ -250,6 +254,7 @@ class CloudMachine:
             is_loop = self._last_s is not None and time.monotonic() - self._last_s < _LOOP_S
             if self._open is None and is_loop:
                 self._open = OpenBatch(self._cloud, self.name)
+                telemetry.session(self.name, is_active=True)
             return self._open
 
     def _measured(self, notes: Sequence[JobNote]) -> Measured:
@@ -257,14 +262,14 @@ class CloudMachine:
         note = notes[0]
         pace = Pace(fixed_s=self._poll_s)
         try:
-            while True:
-                pace.pause()
-                seen = self.seen(note)
-                if seen.status == "DONE":
-                    packed = self.fetched(note)
-                    break
-                if seen.has_ended:
-                    raise JobFailedError(self.name, self._job_id(note), seen.status, seen.reason)
+            with telemetry.waiting() as wait:
+                while not (seen := self.seen(note)).has_ended:
+                    wait.seen(seen.status)
+                    pace.pause()
+            if seen.status != "DONE":
+                raise JobFailedError(self.name, self._job_id(note), seen.status, seen.reason)
+            with telemetry.phase("fetch"):
+                packed = self.fetched(note)
         except (MachineUnavailableError, CredentialsError) as error:
             kept = self._recorded(notes)
             if isinstance(error, CredentialsError):
