@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cudaq_target import telemetry
 from cudaq_target.analog.program import AnalogProgram, read_sequence
 from cudaq_target.cloud.errors import JobFailedError, JobLostError, JobTimeoutError, SubmissionError
 from cudaq_target.cloud.pace import Pace
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     import pulser
 
 _LOG = logging.getLogger(__name__)
+_TRACE: Final = "traceparent"  # of the settings that a record keeps
+_ENDS: Final = {"DONE": "done", "CANCELED": "canceled"}
 # What another process needs to reach the machine; none of it is a secret itself.
 _KEPT: Final = ("machine_timeout_s", "machine_secret", "machine_server_key", "seed")
 
@@ -223,19 +226,33 @@ class Job:
         return job_records.write(self._record, Path(path))
 
     def _waited(self, timeout_s: float | None) -> Shots:
-        pace = Pace()
-        while True:
-            status = self.status()
+        if self._record.shots is not None:
+            return self._record.shots
+        note, trace = self._record.note, self._record.settings.get(_TRACE, "")
+        with telemetry.task(note.machine, note.program, note.n_shots, traceparent=trace):
+            if not self._record.has_ended:
+                self._wait(timeout_s)
             if self._record.shots is not None:
                 return self._record.shots
-            if status == "DONE":
+            if self._record.status != "DONE":
+                status, reason = self._record.status, self._record.reason
+                raise JobFailedError(self.machine, self.id, status, reason)
+            with telemetry.phase("fetch"):
                 return self._fetched()
-            if self._record.has_ended:
-                raise JobFailedError(self.machine, self.id, status, self._record.reason)
-            left_s = None if timeout_s is None else timeout_s - pace.waited_s
-            if left_s is not None and left_s <= 0.0:
-                raise JobTimeoutError(self.machine, self.id, pace.waited_s, status)
-            pace.pause() if left_s is None else pace.pause(left_s)
+
+    def _wait(self, timeout_s: float | None) -> None:
+        """Return when it has ended."""
+        pace = Pace()
+        with telemetry.waiting() as wait:
+            while True:
+                status = self.status()
+                if self._record.has_ended:
+                    return
+                wait.seen(status)
+                left_s = None if timeout_s is None else timeout_s - pace.waited_s
+                if left_s is not None and left_s <= 0.0:
+                    raise JobTimeoutError(self.machine, self.id, pace.waited_s, status)
+                pace.pause() if left_s is None else pace.pause(left_s)
 
     def _fetched(self) -> Shots:
         note = self._record.note
@@ -272,6 +289,9 @@ class Job:
         """Remember what is known, on disk as well where that can be done."""
         if record is self._record or record == self._record:
             return
+        if record.has_ended and not self._record.has_ended:
+            n_shots = record.note.n_shots if record.status == "DONE" else 0
+            telemetry.ended(self.machine, _ENDS.get(record.status, "failed"), n_shots)
         self._record = record
         try:
             job_records.write(record, self._path)
@@ -320,11 +340,11 @@ def _new_record(program: Program | AnalogProgram, n_shots: int, options: Options
     note = JobNote(
         _new_id(), options.machine, program.kernel, n_shots, task.n_bits, tuple(task.columns)
     )
-    return JobRecord(
-        note,
-        measured=measured,
-        settings={name: value for name, value in kept.items() if value is not None},
-    )
+    settings = {name: value for name, value in kept.items() if value is not None}
+    trace = telemetry.carried().get("TRACEPARENT")
+    if trace is not None:
+        settings[_TRACE] = trace
+    return JobRecord(note, measured=measured, settings=settings)
 
 
 def _new_id() -> str:

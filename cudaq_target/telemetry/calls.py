@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
+from cudaq_target.errors import OptionError
 from cudaq_target.options import remote_form
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 Phase: TypeAlias = Literal["compile", "queue", "run", "fetch"]
 Backend: TypeAlias = str
+_LOG = logging.getLogger(__name__)
 METRICS_PORT: Final = "PASQAL_METRICS_PORT"
 METRICS_FILE: Final = "PASQAL_METRICS_FILE"
 TRACES: Final = "PASQAL_TRACES"
@@ -133,7 +136,7 @@ def task(
         n_shots: Number of shots, of each task.
         n_tasks: Tasks that are sent together.
         traceparent: Trace that the task began in, where that was another process: the task is
-            then a wait for a job, whose end `ended` counts.
+            then a wait for a job, whose end `ended` counts. "" for a trace that nobody knows.
     """
     recorder = _active()
     if recorder is None:
@@ -256,7 +259,10 @@ def _start_from_environment() -> None:
     if any(os.environ.get(name) for name in (METRICS_PORT, METRICS_FILE, TRACES)):
         from cudaq_target.telemetry.service import given_by  # noqa: PLC0415
 
-        start(**given_by(os.environ))
+        try:
+            start(**given_by(os.environ))
+        except OptionError as error:  # no reason to lose a job over
+            _LOG.warning("telemetry stays off: %s", error)
 
 
 def forget(recorder: Recorder | None = None) -> None:

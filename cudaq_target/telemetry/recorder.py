@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from cudaq_target.errors import MachineUnavailableError
+from cudaq_target.errors import MachineError, MachineUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -57,8 +57,11 @@ class Recorder:
                 yield
             status = "done"
             self.operational(resource, is_operational=True)
-        except MachineUnavailableError:
-            self.operational(resource, is_operational=False)
+        except MachineError as error:
+            if isinstance(error, MachineUnavailableError) or isinstance(
+                error.__cause__, MachineUnavailableError
+            ):
+                self.operational(resource, is_operational=False)
             raise
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             status = "canceled"
