@@ -22,11 +22,11 @@ def interruptible() -> Iterator[None]:
 
     CUDA-Q puts a C handler of its own in place when it is imported; it ends the process at once,
     past every `except` and `finally`, while Python still believes that its handler is there. Here
-    Python's is put back for a while. Outside of the main thread, and where the program ignores the
-    signal, nothing changes.
+    Python's is put back for a while; where the program ignores the signal, as shells have programs
+    in the background do, it is ignored. Outside of the main thread nothing changes.
     """
     handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+    if threading.current_thread() is not threading.main_thread() or handler is None:
         yield
         return
     libc = _libc()

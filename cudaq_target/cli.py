@@ -17,6 +17,7 @@ from cudaq_target.coupler.errors import (
     SourceError,
 )
 from cudaq_target.coupler.link_errors import EndpointError, InsecureEndpointError, KeyFileError
+from cudaq_target.coupler.loops.errors import CalibrationError, ExperimentError, OptimiserError
 from cudaq_target.errors import (
     DeviceLimitError,
     EventFileError,
@@ -29,9 +30,11 @@ from cudaq_target.errors import (
     UnsupportedProgramError,
     WaveformError,
 )
+from cudaq_target.kernels.errors import KernelError, KernelInputError
 
 BAD_INPUT, FAILURE = 2, 1
 _INPUT_ERRORS = (
+    CalibrationError,
     CredentialsError,
     DecoderConfigError,
     DecoderCountError,
@@ -39,10 +42,13 @@ _INPUT_ERRORS = (
     DeviceLimitError,
     EndpointError,
     EventFileError,
+    ExperimentError,
     InsecureEndpointError,
+    KernelInputError,
     KeyFileError,
     MachineRefusedError,
     MemoryExperimentError,
+    OptimiserError,
     OptionError,
     PlaybackError,
     RegisterError,
@@ -73,9 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILURE
     try:
         return commands.run(list(sys.argv[1:] if arguments is None else arguments))
-    except (CouplerError, TargetError) as error:
+    except (CouplerError, KernelError, TargetError) as error:
         _say(str(error))
         return BAD_INPUT if isinstance(error, _INPUT_ERRORS) else FAILURE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _say(f"{error.filename}: {error.strerror}")
+        return BAD_INPUT
 
 
 def _say(sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""What the commands `cudaq-target watch` and `cudaq-target report` do."""
+"""What the commands `cudaq-target watch` and `cudaq-target loop report` do."""
 
 from __future__ import annotations
 

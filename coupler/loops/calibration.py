@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cudaq_target.coupler.loops.errors import CalibrationError
 from cudaq_target.coupler.loops.interface import Estimate, Experiment, Outcome, empty_estimate
 from cudaq_target.coupler.loops.tracking import (
     DETUNING,
     RABI,
-    CalibrationError,
     Drift,
     Tracker,
 )

@@ -140,3 +140,39 @@ class UndecidableError(LoopError):
 
     def __str__(self) -> str:
         return f"compiled code cannot decide for this {self.part}: {self.reason}; leave out decide="
+
+
+@dataclass
+class CalibrationError(CouplerError):
+    """A calibration was given what it cannot use.
+
+    Attributes:
+        subject: What.
+        found: What was found.
+        remedy: What would work.
+    """
+
+    subject: str
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.found}; {self.remedy}"
+
+
+@dataclass
+class OptimiserError(CouplerError):
+    """An optimiser was given what it cannot use.
+
+    Attributes:
+        subject: What: an argument, a point, an estimate.
+        found: What was found.
+        remedy: What would work.
+    """
+
+    subject: str
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.found}; {self.remedy}"

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cudaq_target.coupler.loops.errors import OptimiserError
 from cudaq_target.coupler.loops.search import (
-    OptimiserError,
     Refinement,
     Search,
     Steps,

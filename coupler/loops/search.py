@@ -16,30 +16,12 @@ from dataclasses import dataclass
 from math import inf, isfinite, isnan
 from typing import TYPE_CHECKING
 
-from cudaq_target.coupler.errors import CouplerError
+from cudaq_target.coupler.loops.errors import OptimiserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cudaq_target.coupler.loops.interface import Estimate, Point
-
-
-@dataclass
-class OptimiserError(CouplerError):
-    """An optimiser was given what it cannot use.
-
-    Attributes:
-        subject: What: an argument, a point, an estimate.
-        found: What was found.
-        remedy: What would work.
-    """
-
-    subject: str
-    found: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.subject} {self.found}; {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)

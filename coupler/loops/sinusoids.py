@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target.coupler.loops.errors import OptimiserError
 from cudaq_target.coupler.loops.search import (
-    OptimiserError,
     Refinement,
     Search,
     Steps,

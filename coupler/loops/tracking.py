@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from cudaq_target.coupler.errors import CouplerError
+from cudaq_target.coupler.loops.errors import CalibrationError
 from cudaq_target.kernels import estimation
 from cudaq_target.kernels.estimation import NO_ERRORS, OutcomeErrors
 
@@ -39,24 +39,6 @@ _JUMP_PROBABILITY: Final = 1e-3  # per probe
 _LOST_ODDS: Final = 99.0
 _FRINGE: Final = 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(64) + 0.5) / 64)
 """Excitation at all phases of a fringe."""
-
-
-@dataclass
-class CalibrationError(CouplerError):
-    """A calibration was given what it cannot use.
-
-    Attributes:
-        subject: What.
-        found: What was found.
-        remedy: What would work.
-    """
-
-    subject: str
-    found: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.subject} {self.found}; {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)

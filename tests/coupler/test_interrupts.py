@@ -58,6 +58,22 @@ def test_the_handler_of_the_program_is_the_one_that_is_called():
         signal.signal(signal.SIGINT, before)
 
 
+def test_a_signal_that_the_program_ignores_reaches_no_library(taken):
+    libc = ctypes.CDLL(None)
+    action = ctypes.create_string_buffer(512)
+    libc.sigaction(int(signal.SIGINT), None, action)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    libc.sigaction(int(signal.SIGINT), action, None)  # behind Python's back, as CUDA-Q does
+    try:
+        with interruptible():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert taken == []
+        os.kill(os.getpid(), signal.SIGINT)
+        assert taken == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_other_threads_are_left_alone():
     done = []
 

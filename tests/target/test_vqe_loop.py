@@ -277,3 +277,17 @@ def test_bad_input_of_the_command(capsys) -> None:
     assert "h2, chain" in capsys.readouterr().err
     assert cli.main(["loop", "vqe", "--optimiser", "newton"]) == 2
     assert "gradient, rotosolve" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("vqe", "--error", "nan"), "standard_error is nan"),
+        (("vqe", "--accuracy", "nan"), "falls from nan"),
+        (("vqe", "--replay", "nothing.rec"), "nothing.rec: No such file"),
+        (("mis", "square", "--part", "nan"), "part holds nan"),
+    ],
+)
+def test_wrong_numbers_and_files_end_with_2(words: tuple[str, ...], said: str, capsys) -> None:
+    assert cli.main(["loop", *words]) == 2
+    assert said in capsys.readouterr().err
