@@ -145,7 +145,7 @@ def resource(machine: str, environ: Mapping[str, str] | None = None) -> Resource
         raise JobEnvironmentError(
             machine, "QRMI_JOB_QPU_RESOURCES", "this process was given no QPU", _ASK
         )
-    known = dict(reversed(listed))
+    known = dict(listed)
     name = wanted or listed[0][0]
     if name not in known:
         raise JobEnvironmentError(

@@ -10,11 +10,12 @@ out again only where the service refused the token, because then nothing was don
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from cudaq_target.cloud.errors import (
     CredentialsError,
@@ -38,6 +39,8 @@ _LONGEST_CALL_S: Final = 30.0
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 5.0
 _MOST_GARBAGE: Final = 3
+# How long an interruption waits for the name of a task that is on its way (s).
+_LATE_S: Final = 1.0
 _NO_LOGS: Final = "There are no logs for this job."
 _LATER: Final = "Try again later; machine_timeout_s= gives it more time"
 _NO_MUNGE: Final = (
@@ -125,8 +128,11 @@ class QrmiLink:
         self._open_session()
         payload = self._qrmi.Payload.PasqalCloud(sequence=sequence, job_runs=n_shots)
 
+        started: list[str] = []
+
         def submit(qpu: Any) -> str:  # noqa: ANN401 - QRMI has no types
-            return str(qpu.task_start(payload))
+            started.append(str(qpu.task_start(payload)))
+            return started[0]
 
         try:
             try:
@@ -138,6 +144,9 @@ class QrmiLink:
                 return self._once(submit)
         except QrmiFailureError as failure:
             self._not_started(failure, name, program)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            self._stop_unseen(started)
+            raise
 
     def state(self, task: str) -> str:
         """Ask how far a task is.
@@ -204,6 +213,15 @@ class QrmiLink:
                     f"the session that was opened here stays open ({failure.reason})",
                     "Ask the operator to close it",
                 ) from None
+
+    def _stop_unseen(self, started: list[str]) -> None:
+        """End a task whose submission was interrupted, where its name still comes."""
+        end_s = time.monotonic() + _LATE_S
+        while not started and time.monotonic() < end_s:
+            time.sleep(_FIRST_PAUSE_S)
+        if started:
+            with contextlib.suppress(QrmiFailureError):
+                self._once(lambda qpu: qpu.task_stop(started[0]))
 
     def _open_session(self) -> None:
         """Open a session where the scheduler did not; only root may."""
@@ -370,7 +388,7 @@ class QrmiLink:
             return self._qrmi.QuantumResource.from_config(self.resource.name, kind, settings)
         except Exception as error:  # noqa: BLE001 - QRMI's are RuntimeErrors without a common word
             failure = failure_of(error, self.resource.secrets)
-            raise cast("MachineError", self._typed(failure, 0.0)) from None
+            raise self._typed(failure, 0.0) from None
 
 
 def _word(status: Any) -> str:  # noqa: ANN401 - an enumeration of QRMI's

@@ -13,6 +13,7 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from cudaq_target import telemetry
 from cudaq_target.cloud import environment
 from cudaq_target.cloud.errors import (
     CredentialsError,
@@ -149,11 +150,13 @@ class QrmiMachine:
         try:
             for note, sequence in zip(notes, sequences, strict=True):
                 sent.append(replace(note, place=self._sent(sequence, note)))
-        except BaseException:
-            self._cancel_all(sent)
+        except BaseException as error:
+            going_on = self._cancel_all(sent)
+            if going_on:
+                error.add_note(f"Jobs that were sent before go on: {', '.join(going_on)}")
             raise
         try:
-            return [self._measured(note) for note in sent]
+            return [self._measured(sent[k:]) for k in range(len(sent))]
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             self._cancel_all(sent)
             raise
@@ -216,6 +219,7 @@ class QrmiMachine:
                 f"it reports {len(known)} devices ({', '.join(known)}), none of its name",
                 "Tell the operator of the QPU",
             )
+        telemetry.specs(self.name, specs)
         return device_from_json(specs, f"device of machine {self.name}")
 
     def _check_accessible(self) -> None:
@@ -246,41 +250,50 @@ class QrmiMachine:
         resource = self.resource
         return {"job": job, "resource": resource.name, "service": resource.service}
 
-    def _measured(self, note: JobNote) -> Measured:
-        """Wait for a job for as long as it takes."""
+    def _measured(self, notes: Sequence[JobNote]) -> Measured:
+        """Wait for the first of these jobs for as long as it takes."""
+        note = notes[0]
         pace = Pace(shortest_s=_FIRST_PAUSE_S, fixed_s=self._poll_s)
         job = note.place["job"]
         try:
-            while not (seen := self.seen(note)).has_ended:
-                pace.pause()
+            with telemetry.waiting() as wait:
+                while not (seen := self.seen(note)).has_ended:
+                    wait.seen(seen.status)
+                    pace.pause()
             if seen.status != "DONE":
                 raise JobFailedError(self.name, job, seen.status, seen.reason)
-            packed = self.fetched(note)
+            with telemetry.phase("fetch"):
+                packed = self.fetched(note)
         except (MachineUnavailableError, CredentialsError, SessionError) as error:
-            raise self._lost(note, error) from error
+            raise self._lost(notes, error) from error
         origin = {"remote_machine": self.name, "resource_type": self.resource.type}
         return Measured(packed, job, origin)
 
-    def _lost(self, note: JobNote, error: MachineError) -> MachineError:
-        """Leave a record of a job that goes on while nobody waits for it."""
-        job, reason = note.place["job"], str(getattr(error, "reason", error))
-        try:
-            job_records.write(job_records.JobRecord(note, status="RUNNING"))
-        except OptionError:
-            return JobLostError(self.name, job, reason)
-        return JobLostError(
-            self.name,
-            job,
-            reason,
-            "Nothing was sent again. The job goes on: fetch its shots later with "
-            f"`cudaq-target fetch {note.id}` or Job.load({note.id!r})",
-        )
+    def _lost(self, notes: Sequence[JobNote], error: MachineError) -> JobLostError:
+        """Leave records of jobs that go on while nobody waits for them."""
+        job, reason = notes[0].place["job"], str(getattr(error, "reason", error))
+        ids = ", ".join(note.place["job"] for note in notes)
+        remedy = f"Nothing was sent again, and these jobs go on: {ids}"
+        with contextlib.suppress(OptionError):  # nowhere to write to
+            for note in notes:
+                job_records.write(job_records.JobRecord(note, status="RUNNING"))
+            ids = ", ".join(note.id for note in notes)
+            remedy = (
+                "Nothing was sent again. Fetch what goes on later with `cudaq-target fetch ID` or "
+                f"Job.load(ID): {ids}"
+            )
+        return JobLostError(self.name, job, reason, remedy)
 
-    def _cancel_all(self, notes: Sequence[JobNote]) -> None:
-        """End what was sent, where the service can."""
+    def _cancel_all(self, notes: Sequence[JobNote]) -> list[str]:
+        """End what was sent; returns what goes on, because the service cannot end it."""
+        going_on = []
         for note in notes:
-            with contextlib.suppress(MachineError):
-                self._link.stop(note.place["job"], note.program)
+            job = note.place["job"]
+            try:
+                self._link.stop(job, note.program)
+            except MachineError:
+                going_on.append(job)
+        return going_on
 
     def _of(self, note: JobNote) -> tuple[QrmiMachine, str]:
         """Return the machine that has a job, and its name of it.
