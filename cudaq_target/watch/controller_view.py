@@ -16,7 +16,8 @@ _CALL_S: Final = 2.0
 _ENDS: Final = ("done", "stopped", "deadline", "failed", "refused")
 _TROUBLES: Final = {
     "failed": "runs failed",
-    "busy": "no place for",
+    "busy_runs": "no place for",
+    "expired": "runs left alone",
     "missed_ticks": "late ticks",
     "refused_programs": "programs refused",
 }

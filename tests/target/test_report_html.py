@@ -205,7 +205,7 @@ def test_a_loop_that_goes_on_has_a_report(tmp_path: Path, n_events: int) -> None
 def test_the_command_writes_it(tmp_path: Path, capsys) -> None:
     events, output = tmp_path / "events", tmp_path / "loop.html"
     minimum(events)
-    assert cli.main(["report", str(events), "-o", str(output)]) == 0
+    assert cli.main(["loop", "report", str(events), "-o", str(output)]) == 0
     assert capsys.readouterr().out.strip() == str(output)
     assert output.read_text().startswith("<!DOCTYPE html>")
 
