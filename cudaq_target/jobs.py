@@ -160,8 +160,8 @@ class Job:
         """
         if self._record.has_ended:
             return self._record.status
-        if job_processes.is_one(self._path):
-            self._keep(job_processes.seen(self._record, self._path))
+        if (home := self._home()) is not None:
+            self._keep(job_processes.seen(self._record, home))
             return self._record.status
         try:
             there = self._there()
@@ -202,8 +202,8 @@ class Job:
         """
         if self._record.has_ended:
             return self._record.status
-        if job_processes.is_one(self._path):
-            self._keep(job_processes.cancel(self._record, self._path))
+        if (home := self._home()) is not None:
+            self._keep(job_processes.cancel(self._record, home))
             return self._record.status
         try:
             seen = self._there().cancel(self._record.note)
@@ -263,6 +263,11 @@ class Job:
         shots = Shots(packed, note.n_bits)
         self._keep(dataclasses.replace(self._record, shots=shots))
         return shots
+
+    def _home(self) -> Path | None:
+        """The record that the process of this job writes; None for a job without a process."""
+        places = (self._path, job_records.path_of(self.id))
+        return next((path for path in places if job_processes.is_one(path)), None)
 
     def _there(self) -> JobMachine:
         """The machine; a job whose sending brought no answer is looked for there."""

@@ -47,12 +47,16 @@ def created(
         MachineError: It was not accepted.
     """
     try:
-        return cloud.create(device_type, jobs, tag=tag, builder=builder, is_open=is_open)
-    except NoAnswerError as error:
-        found = _asked(lambda: cloud.find(tag), device_type, tag, error)
-        if found is None or len(found.job_ids) < len(jobs):
-            raise _unknown(device_type, tag, error, "and is not listed") from error
-        return found
+        batch = cloud.create(device_type, jobs, tag=tag, builder=builder, is_open=is_open)
+        if len(batch.job_ids) == len(jobs):
+            return batch
+        error = NoAnswerError(device_type, f"{len(batch.job_ids)} of {len(jobs)} jobs are there")
+    except NoAnswerError as missed:
+        error = missed
+    found = _asked(lambda: cloud.find(tag), device_type, tag, error)
+    if found is None or len(found.job_ids) != len(jobs):
+        raise _unknown(device_type, tag, error, "and it is not listed as sent") from error
+    return found
 
 
 class OpenBatch:
@@ -96,7 +100,11 @@ class OpenBatch:
             batch = None
             if self._batch is not None:
                 known = frozenset(self._batch.job_ids)
-                batch = self._added(self._batch.id, jobs, known)
+                try:
+                    batch = self._added(self._batch.id, jobs, known)
+                except SubmissionError:
+                    self._leave()  # what may still arrive there must not be taken for the next job
+                    raise
             if batch is None:
                 known = frozenset()
                 batch = created(
@@ -124,7 +132,10 @@ class OpenBatch:
     def close(self) -> None:
         """Say that no more jobs will come; the cloud does so by itself after a while."""
         with self._lock:
-            batch, self._batch = self._batch, None
+            self._leave()
+
+    def _leave(self) -> None:
+        batch, self._batch = self._batch, None
         if batch is None:
             return
         try:
@@ -136,17 +147,23 @@ class OpenBatch:
 
     def _added(self, batch_id: str, jobs: Sequence[JobSpec], known: frozenset[str]) -> Batch | None:
         """Add jobs; None where the batch takes no more, so that nothing was added."""
+        n_jobs = len(known) + len(jobs)
         try:
-            return self._cloud.add(batch_id, jobs)
+            batch = self._cloud.add(batch_id, jobs)
+            if len(batch.job_ids) == n_jobs:
+                return batch
+            n_there = len(batch.job_ids)
+            error = NoAnswerError(self._device_type, f"{n_there} of {n_jobs} jobs are there")
         except ServiceRefusedError:
             if self._cloud.batch(batch_id).is_open:
                 raise
             return None
-        except NoAnswerError as error:
-            found = _asked(lambda: self._cloud.batch(batch_id), self._device_type, batch_id, error)
-            if found is None or len(found.job_ids) < len(known) + len(jobs):
-                raise _unknown(self._device_type, batch_id, error, "and is not listed") from error
-            return found
+        except NoAnswerError as missed:
+            error = missed
+        found = _asked(lambda: self._cloud.batch(batch_id), self._device_type, batch_id, error)
+        if found is None or len(found.job_ids) != n_jobs:
+            raise _unknown(self._device_type, batch_id, error, "and is not listed") from error
+        return found
 
 
 def _asked(

@@ -1,7 +1,7 @@
 """Requests to Pasqal Cloud: what may be asked again is, what submits is sent once.
 
-This is the one boundary at which the exceptions of requests, of pasqal-cloud (some of which are no
-`Exception`s) and of the service become ours.
+This is the one boundary at which the exceptions of requests and the errors of the service become
+ours; those of pasqal-cloud do so in `tokens`, the only place where its code runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cudaq_target.cloud.credentials import scrubbed
 from cudaq_target.cloud.errors import CredentialsError
 from cudaq_target.cloud.tokens import Tokens
-from cudaq_target.errors import MachineError, MachineUnavailableError
+from cudaq_target.errors import MachineError, MachineUnavailableError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,14 +76,14 @@ class Exchange:
             timeout_s: How long it may be silent before a question is given up (s).
 
         Raises:
-            CredentialsError: pasqal-cloud is not installed, which is what logs in.
+            OptionError: pasqal-cloud is not installed, which is what logs in.
         """
         try:
             import requests  # noqa: PLC0415
             from pasqal_cloud.endpoints import Endpoints  # noqa: PLC0415
         except ModuleNotFoundError as error:
-            raise CredentialsError(
-                machine,
+            raise OptionError(
+                f"machine {machine!r}",
                 f"{error.name} is not installed, which logs in to Pasqal Cloud",
                 "Install it: pip install 'cudaq-target[cloud]'",
             ) from error
@@ -238,8 +238,6 @@ class Exchange:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """Say what failed on the way, without texts that may hold addresses with permissions."""
-        from pasqal_cloud.errors import ExceptionWithResponseContext  # noqa: PLC0415
-
         failures = self._requests.exceptions
         try:
             yield
@@ -247,9 +245,6 @@ class Exchange:
             raise _PassingError(_phrase(error), is_before=True) from None
         except failures.RequestException as error:
             raise _PassingError(_phrase(error), is_before=_was_refused(error)) from None
-        except ExceptionWithResponseContext as error:  # a `BaseException`
-            reason = scrubbed(str(error), self._tokens.secrets)[:_LONGEST_REASON]
-            raise ServiceRefusedError(self.machine, 0, reason) from None
 
     def _check(self, reply: Any, *, may_log_in: bool = True) -> None:  # noqa: ANN401
         status = int(reply.status_code)

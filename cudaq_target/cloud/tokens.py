@@ -51,8 +51,7 @@ class Tokens:
         with self._lock:
             if self._provider is None:
                 self._provider = self._made()
-            self._last = str(self._provider.get_token())
-            return self._last
+            return self._asked()
 
     def renew(self, stale: str) -> bool:
         """Replace a token that the cloud refuses.
@@ -70,10 +69,28 @@ class Tokens:
         if self._access.token is not None:
             return False
         with self._lock:
-            if self._provider is None or self._provider.get_token() == stale:
+            if self._provider is None or self._asked() == stale:
                 self._provider = self._made()
-                return bool(self._provider.get_token() != stale)
+                return self._asked() != stale
             return True
+
+    def _asked(self) -> str:
+        """Ask the provider; what pasqal-cloud raises becomes ours here.
+
+        Some of its errors are no `Exception`s, and would pass by whoever cleans up.
+        """
+        from pasqal_cloud.authentication import TokenProviderError  # noqa: PLC0415
+        from pasqal_cloud.errors import ExceptionWithResponseContext  # noqa: PLC0415
+
+        try:
+            self._last = str(self._provider.get_token())
+        except (TokenProviderError, ExceptionWithResponseContext) as error:
+            raise CredentialsError(
+                self._machine,
+                f"pasqal-cloud gives no token ({scrubbed(str(error), self.secrets)})",
+                "Check the credentials, and the version of pasqal-cloud",
+            ) from None
+        return self._last
 
     def _made(self) -> Any:  # noqa: ANN401 - a provider of pasqal-cloud's
         # Here, because pasqal-cloud takes 0.8 s to import.

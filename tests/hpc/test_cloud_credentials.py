@@ -133,6 +133,23 @@ def test_an_authentication_service_that_is_away(account):
     assert submit(waiting(), 5, machine="EMU_FREE").result(60).n_shots == 5
 
 
+def test_errors_of_pasqal_cloud_become_ours(account, monkeypatch):
+    """Some of them are no `Exception`s."""
+    from pasqal_cloud.authentication import ExpiringTokenProvider, TokenProviderError
+    from pasqal_cloud.errors import BatchFetchingError
+
+    assert not issubclass(BatchFetchingError, Exception)
+    for error in (BatchFetchingError(None), TokenProviderError(f"{account.account.password}")):
+
+        def refuse(_provider, error=error):
+            raise error
+
+        monkeypatch.setattr(ExpiringTokenProvider, "_refresh_token_cache", refuse)
+        with pytest.raises(CredentialsError, match="pasqal-cloud gives no token") as caught:
+            submit(waiting(), 5, machine="EMU_FREE")
+        assert account.account.password not in str(caught.value)
+
+
 @pytest.mark.parametrize("skew_s", [-7200.0, 7200.0])
 def test_the_clocks_of_cloud_and_client_may_differ(account, skew_s):
     account.clock_skew_s = skew_s

@@ -224,13 +224,16 @@ def test_a_lost_answer_of_a_session_is_found(account, cloud, kind):
 def test_a_session_says_what_was_not_accepted(account, cloud):
     session = OpenBatch(cloud, "EMU_FREE", builder=asymmetric().to_abstract_repr())
     session.add([JobSpec(5)])
-    account.fault("batches.add_jobs", "drop")
-    with pytest.raises(SubmissionError, match=account.batches[0].id):
-        session.add([JobSpec(5)])
     account.fault("batches.add_jobs", 400)
     with pytest.raises(MachineError, match="HTTP 400"):
         session.add([JobSpec(5)])
+    account.fault("batches.add_jobs", "drop")
+    with pytest.raises(SubmissionError, match=account.batches[0].id):
+        session.add([JobSpec(5)])
     assert (submitted(account), len(account.jobs)) == (3, 1)
+    assert not account.batches[0].is_open
+    session.add([JobSpec(5)])  # in another batch: what may still arrive is no part of it
+    assert [len(batch.jobs) for batch in account.batches] == [1, 1]
     account.fault("batches.complete", 503)
     session.close()  # said in the log: the cloud ends the batch by itself
 

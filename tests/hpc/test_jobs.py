@@ -189,11 +189,12 @@ def test_a_record_of_another_cloud_is_refused(account):
         Job.load(job.id).status()
 
 
-def test_a_controller_runs_a_job_in_a_process_of_its_own(gates):
+def test_a_controller_runs_a_job_in_a_process_of_its_own(gates, tmp_path):
     with serve(controller("local"), "tcp://127.0.0.1:0") as server:
         job = submit(gates, 7, machine=str(server.endpoint))
         assert job.status() in {"RUNNING", "DONE"}
-        assert Job.load(job.id).result(WAIT_S).counts() == {"011": 7}
+        copy = Job.load(job.save(tmp_path / "copy.json"))
+        assert copy.result(WAIT_S).counts() == {"011": 7}
         assert job.result(WAIT_S).counts() == {"011": 7}
 
 
