@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cudaq_target import telemetry
 from cudaq_target.errors import OptionError
 
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ Allow = Annotated[
 Parent = Annotated[
     int | None, typer.Option(min=1, help="End when the process of this number has ended.")
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(min=0, help="Serve metrics for Prometheus on this port of 127.0.0.1; 0: any."),
+]
+MetricsFile = Annotated[
+    str | None, typer.Option(help="Write metrics to this file (NAME.prom) for node_exporter.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -88,6 +96,8 @@ def serve(
     secret: Secret = None,
     allow: Allow = None,
     parent: Parent = None,
+    metrics_port: MetricsPort = None,
+    metrics_file: MetricsFile = None,
     json: Json = False,
 ) -> None:
     """Serve a machine until SIGTERM or Ctrl-C; prints where it listens when it is ready."""
@@ -110,6 +120,8 @@ def serve(
     )
     if isinstance(made, EmulatedMachine):
         made.warm_up()
+    if metrics_port is not None or metrics_file is not None:
+        telemetry.start(port=metrics_port, file=metrics_file)
     gc.collect()
     gc.freeze()  # what was loaded stays, and need not be looked through again and again
     server = coupler.serve(
@@ -121,9 +133,11 @@ def serve(
             max_clients=max_clients, max_runs=max_runs, lease_ns=int(1e9 * lease_s)
         ),
     )
+    telemetry.watch(server)
     _say_ready(server, machine, cadence_hz, is_json=json)
     _wait(server, stopped, parent)
     _close(server)
+    telemetry.stop()
 
 
 def _security(secret: Path | None, allow: list[Path]) -> ServerSecurity | None:
@@ -138,6 +152,7 @@ def _security(secret: Path | None, allow: list[Path]) -> ServerSecurity | None:
 def _say_ready(server: Server, machine: str, cadence_hz: float | None, *, is_json: bool) -> None:
     """Print a line at once: a program waits for it at the other end of a pipe."""
     endpoint = str(server.endpoint)
+    metrics = telemetry.url()
     if is_json:
         ready = {
             "endpoint": endpoint,
@@ -145,10 +160,11 @@ def _say_ready(server: Server, machine: str, cadence_hz: float | None, *, is_jso
             "cadence_hz": cadence_hz,
             "pid": os.getpid(),
         }
-        line = json_format.dumps(ready)
+        line = json_format.dumps(ready | ({"metrics": metrics} if metrics else {}))
     else:
         pace = "as fast as it can" if cadence_hz is None else f"{cadence_hz:g} shots/s"
         line = f"ready at {endpoint}: {machine}, {pace}"
+        line += f", metrics at {metrics}" if metrics else ""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -180,6 +196,7 @@ def _close(server: Server) -> None:
     except HandlerStuckError as error:
         # Everything is given back; only the emulator goes on, and nobody wants its shots.
         sys.stderr.write(f"cudaq-target: {error}\n{_summary(server)}\n")
+        telemetry.stop()
         sys.stderr.flush()
         sys.stdout.flush()
         os._exit(0)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cudaq_target import telemetry
 from cudaq_target.analog.rules import DEFAULT_ANALOG_DEVICE
 from cudaq_target.coupler.control_client import ControlClient
 from cudaq_target.coupler.link import connect
@@ -271,6 +272,7 @@ def track_drift(
             unit="share of ones",
         )
         done = loop.run()
+        telemetry.round_trips(str(link.endpoint), done.rtt_ns)
     assert isinstance(done.result, Track)
     return DriftResult(done.result, start, probes.rabi_rad_per_us, shots_per_s, done, specs)
 

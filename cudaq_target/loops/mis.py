@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cudaq_target import telemetry
 from cudaq_target.analog.ansatz import AnalogAnsatz, Shape, analog_ansatz
 from cudaq_target.analog.rules import DEFAULT_ANALOG_DEVICE, analog_rules
 from cudaq_target.coupler.link import connect
@@ -216,7 +217,9 @@ def find_mis(
             )
             endpoint = stack.enter_context(process)
         link = stack.enter_context(connect(endpoint, timeout_s=_CONNECT_S))
-        return problem.result(problem.loop(link, chosen, events, record).run())
+        done = problem.loop(link, chosen, events, record).run()
+        telemetry.round_trips(str(link.endpoint), done.rtt_ns)
+        return problem.result(done)
 
 
 def replay_mis(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from cudaq_target import machines
+from cudaq_target import machines, telemetry
 from cudaq_target.coupler.control_client import ControlClient
 from cudaq_target.coupler.interrupts import interruptible
 from cudaq_target.coupler.link import connect
@@ -246,7 +246,9 @@ def vqe(
             record=record,
             **_labels(problem),
         )
-        return _result(problem, estimator.bases, loop.run(), specs)
+        done = loop.run()
+        telemetry.round_trips(str(link.endpoint), done.rtt_ns)
+        return _result(problem, estimator.bases, done, specs)
 
 
 def replay_vqe(

@@ -28,6 +28,7 @@ from cudaq_target.telemetry.calls import (
     start,
     stop,
     task,
+    url,
     waiting,
     watch,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "start",
     "stop",
     "task",
+    "url",
     "waiting",
     "watch",
 ]

@@ -125,6 +125,11 @@ def stop() -> None:
         recorder.close()
 
 
+def url() -> str | None:
+    """Return where metrics are served; None where they are not."""
+    return None if _recorder is None else _recorder.url
+
+
 def task(
     machine: str, name: str, n_shots: int, *, n_tasks: int = 1, traceparent: str | None = None
 ) -> AbstractContextManager[object]:

@@ -22,7 +22,11 @@ class Recorder:
     """Metrics and traces of this process; see `telemetry.calls` for the arguments."""
 
     def __init__(
-        self, metrics: Metrics | None, traces: Traces | None, close: Callable[[], None]
+        self,
+        metrics: Metrics | None,
+        traces: Traces | None,
+        close: Callable[[], None],
+        url: str | None = None,
     ) -> None:
         """Record from now on.
 
@@ -30,7 +34,9 @@ class Recorder:
             metrics: None for no metrics.
             traces: None for no traces.
             close: Ends the exports; called once.
+            url: Where metrics are served, or None.
         """
+        self.url = url
         self._metrics, self._traces = metrics, traces
         self._close: Callable[[], None] | None = close
 

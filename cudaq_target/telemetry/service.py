@@ -18,7 +18,7 @@ from cudaq_target.telemetry import calls
 from cudaq_target.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from opentelemetry.sdk.trace import TracerProvider
     from prometheus_client import CollectorRegistry
@@ -105,9 +105,10 @@ def exporter(
         path = None
         if metrics is not None and file is not None:
             path = ends.enter_context(_written(metrics, str(file), interval_s))
-        recorder = Recorder(metrics, spans, ends.pop_all().close)
+        name = f"[{host}]" if ":" in host else host
+        url = None if port is None else f"http://{name}:{port}/metrics"
+        recorder = Recorder(metrics, spans, ends.pop_all().close, url)
         atexit.register(recorder.close)
-    url = None if port is None else f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
     return Exporter(recorder, port, url, path)
 
 
@@ -130,7 +131,7 @@ def _served(metrics: Metrics, host: str, port: int) -> Iterator[int]:
     from prometheus_client import start_http_server  # noqa: PLC0415
 
     try:
-        server, thread = start_http_server(port, host, metrics.registry)
+        server, thread = start_http_server(port, host, _Shown(metrics.registry, {}))
     except (OSError, OverflowError) as error:
         raise OptionError(
             f"metrics at {host}:{port}",
@@ -149,7 +150,7 @@ def _served(metrics: Metrics, host: str, port: int) -> Iterator[int]:
 def _written(metrics: Metrics, name: str, interval_s: float) -> Iterator[Path]:
     """Write the file now, every few seconds, and at the end."""
     path, labels = _place(name)
-    shown = _Labelled(metrics.registry, labels)
+    shown = _Shown(metrics.registry, labels)
     try:
         _write(path, shown)
     except OSError as error:
@@ -201,28 +202,41 @@ def _batch_job() -> str:
     return os.environ["JOB_ID"] + ("" if task == "undefined" else f".{task}")
 
 
-class _Labelled:
-    """A registry whose samples have further labels."""
+class _Shown:
+    """A registry as it is exported: labelled, and without the time at which counters began."""
 
-    def __init__(self, registry: CollectorRegistry, labels: Mapping[str, str]) -> None:
-        self._registry, self._labels = registry, labels
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        labels: Mapping[str, str],
+        names: Iterable[str] | None = None,
+    ) -> None:
+        self._registry, self._labels, self._names = registry, labels, names
 
     def collect(self) -> Iterator[Metric]:
-        for metric in self._registry.collect():
+        """As prometheus-client asks for."""
+        whole = self._registry
+        part = whole if self._names is None else whole.restricted_registry(self._names)
+        for metric in part.collect():
             metric.samples = [
                 sample._replace(labels={**self._labels, **sample.labels})
                 for sample in metric.samples
+                if not sample.name.endswith("_created")
             ]
             yield metric
 
+    def restricted_registry(self, names: Iterable[str]) -> _Shown:
+        """Of a scrape that names its metrics."""
+        return _Shown(self._registry, self._labels, names)
 
-def _write(path: Path, shown: _Labelled) -> None:
+
+def _write(path: Path, shown: _Shown) -> None:
     from prometheus_client import write_to_textfile  # noqa: PLC0415
 
     write_to_textfile(str(path), shown)
 
 
-def _try_to_write(path: Path, shown: _Labelled) -> None:
+def _try_to_write(path: Path, shown: _Shown) -> None:
     try:
         _write(path, shown)
     except OSError as error:
