@@ -143,6 +143,7 @@ def _ours(environment: dict[str, str]) -> Iterator[Callable[[int], int]]:
 
 @contextmanager
 def _theirs(environment: dict[str, str]) -> Iterator[Callable[[int], int]]:
+    from pasqal_cloud.device import DeviceTypeName  # noqa: PLC0415
     from pasqal_cloud.endpoints import Endpoints, TokenProviderConf  # noqa: PLC0415
     from pasqal_cloud.job import CreateJob  # noqa: PLC0415
     from pasqal_cloud.pasqal_cloud_client import PasqalCloudClient  # noqa: PLC0415
@@ -164,7 +165,7 @@ def _theirs(environment: dict[str, str]) -> Iterator[Callable[[int], int]]:
         job = CreateJob(runs=N_SHOTS, variables={"duration": [duration_ns]})
         if batch is None:
             batch = client.create_batch(
-                _sequence(), [job], open=True, device_type="EMU_FREE", wait=True
+                _sequence(), [job], open=True, device_type=DeviceTypeName.EMU_FREE, wait=True
             )
         else:
             batch.add_jobs([job], wait=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cudaq_target import Pasqal
 from cudaq_target.cloud.batches import OpenBatch
@@ -31,6 +34,7 @@ from cudaq_target.launch.remote import program_shots
 from cudaq_target.machines.counters import counter_of, shots_of_counter
 from cudaq_target.machines.jobs import JobNote
 from cudaq_target.machines.remote import close_all
+from cudaq_target.shots import Shots
 from cudaq_target.target import Session
 from tests.hpc.cloud_account import submitted
 from tests.hpc.cloud_programs import inverted, waiting
@@ -279,6 +283,18 @@ def test_a_counter_becomes_shots_ordered_by_bit_string():
     assert packed.tolist() == [[0b01], [0b01], [0b10]]  # atom 2 is bit 0, atom 0 is bit 1
     with pytest.raises(RunFailedError, match="3 of 4 shots"):
         shots_of_counter({"11": 3}, note(n_shots=4))
+
+
+@given(
+    counter=st.dictionaries(st.text("01", min_size=70, max_size=70), st.integers(1, 4), min_size=1),
+    columns=st.permutations(range(70)).map(lambda order: tuple(order[:66])),
+)
+def test_counters_keep_every_outcome_and_its_number(counter, columns):
+    packed = shots_of_counter(counter, note(sum(counter.values()), columns))
+    expected = Counter()
+    for bits, number in counter.items():
+        expected["".join(bits[atom] for atom in columns)] += number
+    assert Shots(packed, 66).counts() == dict(expected)
 
 
 def test_atoms_keep_their_order(account):
