@@ -111,5 +111,7 @@ def _counters(counted: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
 
 def _rtt_family() -> HistogramMetricFamily:
     return HistogramMetricFamily(
-        "pasqal_coupler_rtt_seconds", "Round trips over the coupler.", labels=["endpoint"]
+        "pasqal_coupler_rtt_seconds",
+        "Round trips of loops over the coupler, waiting for the machine included.",
+        labels=["endpoint"],
     )
