@@ -127,7 +127,7 @@ def from_sequence(sequence: pulser.Sequence, name: str = "sequence") -> AnalogTi
         A timeline with the samples of the sequence, and a specification with steps of one ns.
 
     Raises:
-        OptionError: The sequence has parameters, or other channels.
+        OptionError: The sequence has parameters, other channels, or no pulse.
         UnsuitableDeviceError: Its device has no global Rydberg channel.
     """
     from pulser import sampler  # noqa: PLC0415
@@ -139,6 +139,8 @@ def from_sequence(sequence: pulser.Sequence, name: str = "sequence") -> AnalogTi
     )
     found = sampler.sample(sequence)
     duration_ns = int(found.max_duration)
+    if not duration_ns:
+        raise OptionError("sequence", "it plays nothing", "Add a pulse")
     found = found.extend_duration(duration_ns)
     drive = found.channel_samples[drive_name]
     atoms = np.array([position.as_array() for position in sequence.register.qubits.values()])

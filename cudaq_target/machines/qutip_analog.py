@@ -1,7 +1,7 @@
 """Pulser's own emulator (`machine="qutip"`) for analog programs: the oracle, and its noise models.
 
-It integrates a cubic spline through the 1-ns samples (Pulser issue 153), so its probabilities
-differ from those of the embedded emulator by some 1e-5 where a pulse has edges.
+It integrates a cubic spline through the 1-ns samples (Pulser issue 153), which puts sample k at
+k ns instead of from k to k + 1 ns. Where a pulse has edges its probabilities are off by some 1e-3.
 """
 
 from __future__ import annotations

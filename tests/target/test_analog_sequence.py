@@ -165,6 +165,8 @@ def test_sequences_that_are_no_analog_programs():
     for channels in (("rydberg_local",), ("rydberg_global", "raman_local"), ("raman_global",), ()):
         with pytest.raises(OptionError, match="one global Rydberg channel"):
             from_sequence(sequence_with(*channels))
+    with pytest.raises(OptionError, match="plays nothing"):
+        from_sequence(sequence_with("rydberg_global"))
     masked = sequence_with("rydberg_global")
     masked.config_slm_mask(["q0"], "dmm_0")
     masked.add(pulser.Pulse.ConstantPulse(100, 1.0, 0.0, 0.0), "rydberg_global")
