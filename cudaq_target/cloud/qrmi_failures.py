@@ -41,6 +41,7 @@ class QrmiFailureError(Exception):
         status: HTTP status, or 0.
         state: State of a job, for kind "state".
         url: Which address, for kind "network"; it may hold a password.
+        waited_s: For how long the service was asked (s).
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class QrmiFailureError(Exception):
     ) -> None:
         super().__init__(said)
         self.kind, self.said, self.status, self.state, self.url = kind, said, status, state, url
+        self.waited_s = 0.0
 
     @property
     def is_passing(self) -> bool:

@@ -159,7 +159,12 @@ class QrmiLink:
             JobLostError: The service does not know the task.
             MachineError: Of the kind that says what failed.
         """
-        return self._asked(lambda qpu: _word(qpu.task_status(task)), task)
+        try:
+            return self._asked(lambda qpu: _word(qpu.task_status(task)), task, is_raw=True)
+        except QrmiFailureError as failure:
+            if failure.kind == "state":
+                return failure.state
+            self._failed(failure, task, failure.waited_s)
 
     def result(self, task: str) -> str:
         """Fetch the result of a task that is completed.
@@ -283,6 +288,7 @@ class QrmiLink:
                     self._forget()
                 is_over = waited_s >= self._timeout_s or n_garbage >= _MOST_GARBAGE
                 if not is_stale and (is_over or not failure.is_passing):
+                    failure.waited_s = waited_s
                     if is_raw:
                         raise
                     self._failed(failure, task, waited_s)
