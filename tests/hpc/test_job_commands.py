@@ -56,6 +56,14 @@ def test_a_kernel_is_submitted_and_fetched(account, said, tmp_path):
     assert content["machine_id"] == account.jobs[0].id
 
 
+def test_a_program_for_another_device_runs_on_an_emulator(account, said, program):
+    assert said("run", program, "--machine", "EMU_FREE", "--shots", "5") == (0, "00 5", "")
+    code, _, err = said("run", program, "--machine", "EMU_FRESNEL", "--shots", "5")
+    assert code == 2
+    assert "EMU_FRESNEL" in err
+    assert submitted(account) == 1
+
+
 def test_jobs_are_listed_cancelled_and_waited_for(account, said, program):
     account.fault("job", "RUNNING")
     code, out, _ = said("run", program, "--machine", "EMU_FREE", "--detach", "--json")
