@@ -210,10 +210,11 @@ def _verified(run: _Run[Measured], tolerance: float) -> RydbergResult[Measured]:
         if step / finer < _SMALLEST_STEP_NS:
             break
         step /= finer
+    finer_type = "" if np.dtype(run.dtype) == np.complex128 else ", or for dtype=complex128"
     raise OptionError(
         f"tolerance={tolerance:g}",
         f"was not met: at steps of {step:.3g} ns an error of {error:.1e} is left",
-        f"Ask for {2.0 * error:.1e}, or for dtype=complex128",
+        f"Ask for {2.0 * error:.1e}{finer_type}",
     )
 
 
