@@ -41,6 +41,7 @@ from cudaq_target.coupler.loops.program import LoopProgram
 from cudaq_target.coupler.loops.shot_plans import EarlyStop, FixedShots
 from cudaq_target.coupler.payload import BATCH_HEADER_BYTES, ShotBatch
 from cudaq_target.coupler.shm import Client, SlotRing
+from cudaq_target.coupler.transports.interface import TransportOptions
 from cudaq_target.coupler.transports.shared_memory import remove_abandoned
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 
 DECISION_GOAL = 5.0
 OVERHEAD_GOALS_MS = {"shm": 1.0, "ipc": 2.0}
+# Transports, and how their clients wait.
+_ENDS = (("shm", "adaptive"), ("shm", "yield"), ("ipc", "adaptive"))
 N_SHOTS, BLOCK = 128, 32
 _WARM_UPS = 100
 PLANS: dict[str, Callable[[], ShotPlan]] = {
@@ -219,16 +222,17 @@ def overhead_rows(quick: bool) -> Iterator[Row]:
     """Wall time of a step, less the machine's own."""
     n_blocks, n_steps = (2, 20) if quick else (10, 100)
     for kind in ("canned", "emulator"):
-        for transport, goal_ms in OVERHEAD_GOALS_MS.items():
-            progress(f"overhead of a step, {kind} machine, {transport}")
-            with stepper(kind, transport) as overhead_ms:
+        for transport, wait in _ENDS:
+            goal_ms = OVERHEAD_GOALS_MS[transport]
+            place = transport if wait == "adaptive" else f"{transport}, client that yields"
+            progress(f"overhead of a step, {kind} machine, {place}")
+            with stepper(kind, transport, wait) as overhead_ms:
                 for title, make in PLANS.items():
                     overhead_ms(make(), 10)
                     taken = [overhead_ms(make(), n_steps) for _ in range(n_blocks)]
                     value = float(np.median(taken))
                     yield Row(
-                        name=f"loop overhead per step, 5 qubits, {title}, {kind} machine, "
-                        f"{transport}",
+                        name=f"loop overhead per step, 5 qubits, {title}, {kind} machine, {place}",
                         value=value,
                         unit="ms",
                         reach=str(Goal(goal_ms)),
@@ -239,7 +243,9 @@ def overhead_rows(quick: bool) -> Iterator[Row]:
 
 
 @contextmanager
-def stepper(kind: str, transport: str) -> Iterator[Callable[[ShotPlan, int], float]]:
+def stepper(
+    kind: str, transport: str, wait: str = "adaptive"
+) -> Iterator[Callable[[ShotPlan, int], float]]:
     """Start a machine; gives what measures the overhead of a step (ms) in a loop of so many."""
     remove_abandoned("loop-latency-")
     text, n_parameters = program_of(kind)
@@ -247,7 +253,8 @@ def stepper(kind: str, transport: str) -> Iterator[Callable[[ShotPlan, int], flo
     with tempfile.TemporaryDirectory(prefix="loop-") as folder:
         name = f"loop-latency-{os.getpid()}-{time.monotonic_ns()}"
         place = f"shm://{name}" if transport == "shm" else f"ipc://{folder}/s"
-        with process(kind, place) as server, connect(place) as link:
+        options = TransportOptions(wait=wait)
+        with process(kind, place) as server, connect(place, options=options) as link:
 
             def overhead_ms(plan: ShotPlan, n_steps: int) -> float:
                 busy_ns(server)

@@ -309,7 +309,8 @@ def serve(
         endpoint: `shm://name`, `ipc://path`, `tcp://host:port` or `udp://host:port`; port 0
             takes a free one.
         security: Keys and allow-list; required where other machines can connect.
-        options: Geometry, the same at both ends.
+        options: Geometry, the same at both ends. By default the server of a machine sleeps while
+            it waits on shared memory: where it spins, the machine's thread wants its core.
         control_options: What a machine allows its clients; for machines alone.
 
     Raises:
@@ -335,6 +336,7 @@ def serve(
         if not isinstance(what, Dispatcher):
             what = Dispatcher(what, slot_bytes=chosen.slot_bytes)
         return Server(what, _port(place, chosen, security), chosen.n_slots)
+    chosen = options or TransportOptions(wait="block")
     control = ControlServer(what, options=control_options, decider=Deciders(chosen))
     functions = [*control.functions(), RPC_INCREMENT]
     dispatcher = Dispatcher(functions, background=[control.advance], slot_bytes=chosen.slot_bytes)

@@ -128,7 +128,7 @@ def serve(
         made,
         bind,
         security=security,
-        options=coupler.TransportOptions(slot_bytes=slot_bytes, n_slots=slots),
+        options=coupler.TransportOptions(slot_bytes=slot_bytes, n_slots=slots, wait="block"),
         control_options=coupler.ControlOptions(
             max_clients=max_clients, max_runs=max_runs, lease_ns=int(1e9 * lease_s)
         ),
