@@ -176,19 +176,25 @@ def _new_layout(
     import pulser  # noqa: PLC0415
 
     n_atoms = int(np.count_nonzero(filling))
-    n_traps = _wanted_traps(rules, n_atoms, len(sites))
-    try:
-        whole = pulser.Register.from_coordinates(sites, center=False, prefix="s")
-        layout = whole.with_automatic_layout(_with_traps(rules.pulser_device, n_traps)).layout
-        ids = layout.get_traps_from_coordinates(*sites[filling])
-        rules.pulser_device.validate_register(layout.define_register(*ids))
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise _refused(rules, n_atoms, error) from error
-    return Placement(np.asarray(layout.sorted_coords[ids], dtype=np.float64), layout, 0.0)
+    reason: BaseException | None = None
+    for n_traps in _wanted_traps(rules, n_atoms, len(sites)):
+        try:
+            whole = pulser.Register.from_coordinates(sites, center=False, prefix="s")
+            layout = whole.with_automatic_layout(_with_traps(rules.pulser_device, n_traps)).layout
+            ids = layout.get_traps_from_coordinates(*sites[filling])
+            rules.pulser_device.validate_register(layout.define_register(*ids))
+        except (ValueError, TypeError, RuntimeError) as error:
+            reason = error
+        else:
+            return Placement(np.asarray(layout.sorted_coords[ids], dtype=np.float64), layout, 0.0)
+    raise _refused(rules, n_atoms, reason) from reason
 
 
-def _wanted_traps(rules: AnalogRules, n_atoms: int, n_sites: int) -> int:
-    """Choose the number of traps: the optimal filling, within all limits, no site left out."""
+def _wanted_traps(rules: AnalogRules, n_atoms: int, n_sites: int) -> list[int]:
+    """Numbers of traps to try: the optimal filling within all limits, then the fewest traps.
+
+    There is not always room for as many as are optimal.
+    """
     limits = rules.layout
     lowest = max(math.ceil(n_atoms / limits.max_filling - 1e-9), limits.min_traps, n_sites)
     optimal = round(n_atoms / (limits.optimal_filling or limits.max_filling))
@@ -207,7 +213,7 @@ def _wanted_traps(rules: AnalogRules, n_atoms: int, n_sites: int) -> int:
             device=rules.name,
             remedy="Change the number of atoms, or leave empty sites out",
         )
-    return min(max(optimal, lowest), highest)
+    return sorted({min(max(optimal, lowest), highest), lowest}, reverse=True)
 
 
 def _with_traps(device: Any, n_traps: int) -> Any:  # noqa: ANN401 - a class of Pulser's
@@ -395,9 +401,9 @@ def _accepted(rules: AnalogRules, layout: RegisterLayout, ids: NDArray[np.int64]
     return True
 
 
-def _refused(rules: AnalogRules, n_atoms: int, error: BaseException) -> DeviceLimitError:
+def _refused(rules: AnalogRules, n_atoms: int, error: BaseException | None) -> DeviceLimitError:
     words = str(error).rstrip(".")
-    if error.__cause__ is not None:
+    if error is not None and error.__cause__ is not None:
         words += f": {str(error.__cause__).rstrip('.')}"
     limits = rules.layout
     return DeviceLimitError(

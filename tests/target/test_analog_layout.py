@@ -53,6 +53,12 @@ def test_a_new_layout_has_the_optimal_filling():
     assert list(made.qubits) == [f"q{k}" for k in range(9)]
 
 
+def test_where_the_optimal_number_of_traps_has_no_room_fewer_are_made():
+    sites = [(6.0 * (x - 4), 6.0 * (y - 3.5)) for x in range(9) for y in range(8)]
+    placement = place(analog_rules("AnalogDevice"), spec(sites))
+    assert placement.traps.number_of_traps == 144
+
+
 def test_empty_sites_become_empty_traps():
     sites = patch(4, 2)
     filling = [1, 0, 1, 0, 0, 1, 0, 1]
