@@ -14,7 +14,7 @@ from benchmarks.report import progress
 if TYPE_CHECKING:
     from benchmarks.report import Row
 
-PARTS = ("cloud",)
+PARTS = ("cloud", "qrmi")
 
 
 def rows(quick: bool = False) -> list[Row]:

@@ -228,7 +228,7 @@ class CloudMachine:
                 self.name,
                 "Ask for fewer, and add up the results of several calls",
             )
-        return JobSpec(n_shots, task.sequence().to_abstract_repr())
+        return JobSpec(n_shots, task.to_json())
 
     def _note(self, task: Task, n_shots: int) -> JobNote:
         return JobNote(uuid.uuid4().hex, self.name, task.name, n_shots, task.n_bits, task.columns)

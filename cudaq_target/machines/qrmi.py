@@ -242,7 +242,7 @@ class QrmiMachine:
                 self.name,
                 "Ask for fewer, and add up the results of several calls",
             )
-        return str(task.sequence().to_abstract_repr())
+        return task.to_json()
 
     def _sent(self, sequence: str, note: JobNote) -> dict[str, str]:
         self._check_accessible()

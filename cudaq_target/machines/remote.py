@@ -82,6 +82,17 @@ class Task:
         """
         return self.lowered().sequence
 
+    def to_json(self) -> str:
+        """`sequence()` in Pulser's abstract representation, as services take it.
+
+        Pulser wrote it, so it is not compared with Pulser's schema again: that takes three times as
+        long as all the rest of a launch.
+
+        Raises:
+            TargetError: The device cannot run it.
+        """
+        return str(self.sequence().to_abstract_repr(skip_validation=True))
+
     def from_atoms(self, bits: NDArray[np.uint8]) -> NDArray[np.uint64]:
         """Turn measured atoms of `sequence()` into shots of the task.
 

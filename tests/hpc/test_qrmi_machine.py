@@ -13,6 +13,7 @@ import cudaq
 import numpy as np
 import pytest
 from cudaq import spin
+from pulser.json.abstract_repr.validation import validate_abstract_repr
 from scipy.stats import chi2_contingency
 
 from cudaq_target import Job, shots_of, submit
@@ -122,6 +123,13 @@ def test_atom_0_is_the_first_bit(request, service):
     assert bits[:, 0].mean() > 0.95
     assert (bits[:, 1:].sum(axis=1) == 2).mean() < 0.05
     assert (bits[:, 1:].sum(axis=1) == 0).mean() == pytest.approx(PAIR_IN_G, abs=0.12)
+
+
+def test_what_is_sent_follows_pulsers_schema(warden):
+    cudaq.set_target("pasqal")
+    counts(tilted, 0.3)
+    (sent,) = warden.asked("jobs.create")
+    validate_abstract_repr(sent.json()["sequence"], "sequence")
 
 
 def test_groups_of_an_observable_are_in_flight_together(warden):

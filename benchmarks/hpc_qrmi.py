@@ -1,0 +1,174 @@
+"""A task through QRMI to a QPU on site: what we add to the calls of QRMI itself.
+
+The stand-in of Warden, in a process of its own, takes no time for a job and answers zeros. The peer
+is the bare wheel in the same process and run: one `task_start`, one `task_status` that says that
+the task is completed, and one `task_result`, without what passes between them. Ours is the whole
+call: `measure` of an analog program, and `cudaq.sample` of a kernel with other angles each time. So
+our looks at a task that is not done yet, our pauses between them, and for kernels tracing, lowering
+and results are what a row shows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.report import Row, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+N_SHOTS = 100
+REACH_MS = 20.0
+USER = 1234
+RESOURCE = "bench"
+
+
+def rows(quick: bool = False) -> list[Row]:
+    """Measure a task of an analog program, and a sample of a kernel."""
+    n_tasks = 10 if quick else 100
+    with _site():
+        progress("task through QRMI")
+        bare, task = _bare(), _task()
+        _times(bare, 3)
+        _times(task, 3)
+        theirs, ours = [], []
+        for _ in range(n_tasks):  # in turn, so that both see the same machine
+            theirs += _times(bare, 1)
+            ours += [_elapsed(task)]
+        progress("cudaq.sample through QRMI")
+        sample = _sample()
+        _times(sample, 3)
+        samples = [_elapsed(sample) for _ in range(n_tasks)]
+    peer = statistics.median(theirs)
+    return [
+        _row("analog task through QRMI beyond its own calls", ours, peer),
+        _row("cudaq.sample, 5 qubits, through QRMI beyond its own calls", samples, peer),
+    ]
+
+
+def _row(name: str, times_s: list[float], peer_s: float) -> Row:
+    beyond_ms = [1e3 * (each - peer_s) for each in times_s]
+    value = statistics.median(beyond_ms)
+    return Row(
+        name,
+        round(value, 2),
+        "ms",
+        peer=f"task_start + task_status + task_result of the wheel: {1e3 * peer_s:.2f} ms",
+        reach=f"<= {REACH_MS:g}",
+        holds=value <= REACH_MS,
+        samples=tuple(round(each, 3) for each in beyond_ms),
+        note="pasqal-local, loopback stand-in in a process of its own, machine time 0 s; median",
+    )
+
+
+def _times(call: Callable[[], float | None], n_times: int) -> list[float]:
+    return [call() or 0.0 for _ in range(n_times)]
+
+
+def _elapsed(call: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    call()
+    return time.perf_counter() - began_s
+
+
+def _bare() -> Callable[[], float]:
+    """Return what runs a task with the wheel alone; gives the time in its three calls (s)."""
+    import qrmi  # noqa: PLC0415
+
+    from cudaq_target.cloud.environment import resource  # noqa: PLC0415
+
+    settings = dict(resource("qrmi").settings)
+    qpu = qrmi.QuantumResource.from_config(RESOURCE, qrmi.ResourceType.PasqalLocal, settings)
+    sequence = _program().sequence.to_abstract_repr()
+
+    def run() -> float:
+        payload = qrmi.Payload.PasqalCloud(sequence=sequence, job_runs=N_SHOTS)
+        began_s = time.perf_counter()
+        task = qpu.task_start(payload)
+        spent_s = time.perf_counter() - began_s
+        status = None
+        while status != qrmi.TaskStatus.Completed:
+            began_s = time.perf_counter()
+            status = qpu.task_status(task)
+            last_s = time.perf_counter() - began_s
+        began_s = time.perf_counter()
+        assert str(N_SHOTS) in qpu.task_result(task).value
+        return spent_s + last_s + time.perf_counter() - began_s
+
+    return run
+
+
+def _task() -> Callable[[], None]:
+    from cudaq_target.machines.remote import Task, machine_for  # noqa: PLC0415
+    from cudaq_target.options import resolve  # noqa: PLC0415
+
+    machine = machine_for(resolve({"machine": "qrmi"}))
+    assert machine is not None
+    task = Task.of(_program())
+
+    def run() -> None:
+        assert len(machine.measure(task, N_SHOTS, seed=0).packed) == N_SHOTS
+
+    return run
+
+
+def _sample() -> Callable[[], None]:
+    import cudaq  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    from benchmarks.cudaq_kernels import ring  # noqa: PLC0415
+
+    cudaq.set_target("pasqal", machine="qrmi")
+    rng = np.random.default_rng(1)
+
+    def run() -> None:
+        angles = rng.uniform(0.0, np.pi, 5).tolist()
+        result: Any = cudaq.sample(ring, 5, 1, angles, shots_count=N_SHOTS)
+        assert result.get_total_shots() == N_SHOTS
+
+    return run
+
+
+def _program() -> Any:  # noqa: ANN401 - an analog program
+    from cudaq_target.analog.model import AnalogSpec, Waveform  # noqa: PLC0415
+    from cudaq_target.analog.program import build  # noqa: PLC0415
+
+    spec = AnalogSpec.of([(0, 0), (8, 0)], Waveform([0, 500], [0, 3.0]), name="bench")
+    return build(spec, "DigitalAnalogDevice")
+
+
+@contextmanager
+def _site() -> Iterator[None]:
+    """Be in a job that has a QPU, and leave it."""
+    import cudaq  # noqa: PLC0415
+
+    from cudaq_target.fakes import munge  # noqa: PLC0415
+
+    munge.load_stub()
+    code = (
+        "import json, sys; from cudaq_target.fakes import FakeWarden\n"
+        "with FakeWarden(device='DigitalAnalogDevice', engine='zeros', credentials='stub') as w:\n"
+        f"    print(json.dumps(w.qrmi_environment({RESOURCE!r}, {USER})), flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    before = dict(os.environ)
+    try:
+        assert process.stdout is not None
+        os.environ.update(json.loads(process.stdout.readline()))
+        os.environ[munge.UID_VARIABLE] = str(USER)
+        yield
+    finally:
+        cudaq.set_target("qpp-cpu")
+        os.environ.clear()
+        os.environ.update(before)
+        process.communicate()  # closes its standard input, which ends it
