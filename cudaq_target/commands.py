@@ -18,6 +18,7 @@ from cudaq_target import (
     job_commands,
     kernel_file,
     loop_commands,
+    manifest_commands,
     program_file,
     watch_commands,
 )
@@ -52,6 +53,9 @@ Device = Annotated[str | None, typer.Option(help="Name of a device, or a device 
 Layout = Annotated[str | None, typer.Option(help="JSON file with x and y of each site (µm).")]
 Route = Annotated[str | None, typer.Option(help="swap or direct.")]
 Seed = Annotated[int | None, typer.Option(help="Makes the result reproducible.")]
+Manifest = Annotated[
+    Path | None, typer.Option(help="Write what ran, where, and what came out to this JSON file.")
+]
 
 
 def run(arguments: list[str]) -> int:
@@ -139,30 +143,22 @@ def compile_(
     device: Device = None,
     layout: Layout = None,
     route: Route = None,
+    shots: Annotated[int, typer.Option(min=0, help="Shots to estimate the time of.")] = 1000,
     json: Json = False,
 ) -> None:
     """Lower a kernel to pulses and report what came out; nothing runs."""
     program = _program(source, values, device=device, layout=layout, route=route)
     if output is not None:
         _write(output, program.to_json())
+    estimate = program.estimate(shots)
     if json:
-        _print_json({**_summary(program), "output": None if output is None else str(output)})
+        place = None if output is None else str(output)
+        _print_json({**_summary(program), "estimate": estimate.as_data(), "output": place})
     else:
         typer.echo(program.report())
+        typer.echo(f"  {'estimate':<11}{estimate}")
         if output is not None:
             typer.echo(f"  written to {output}")
-
-
-@app.command()
-def report(
-    program: Annotated[str, typer.Argument(metavar="PROGRAM.json")], json: Json = False
-) -> None:
-    """Describe a program: one written by `compile --output`, AHS or Pulser's JSON."""
-    content = _program(program, None)
-    if json:
-        _print_json(_summary(content))
-    else:
-        typer.echo(content.report())
 
 
 @app.command(context_settings=_TAKES_VALUES)
@@ -209,6 +205,7 @@ def run_(
     detach: Annotated[
         bool, typer.Option("--detach", help="Print the name of the job, and do not wait.")
     ] = False,
+    manifest: Manifest = None,
     json: Json = False,
 ) -> None:
     """Run a kernel or a program and print its counts, qubit 0 leftmost."""
@@ -216,13 +213,20 @@ def run_(
         machine=machine, device=device, noise=noise, seed=seed, layout=layout, route=route
     )
     n_shots = shots if shots is not None else session.options.shots or 1000
+    given = {"device": device, "layout": layout, "route": route}
+    if detach and manifest is not None:
+        raise OptionError("--manifest", "nothing has run yet", "Leave --detach or --manifest out")
     if detach:
-        given = {"device": device, "layout": layout, "route": route}
         program = _to_submit(source, values, session, given)
         job_commands.detach(program, n_shots, session.target.given(), json=json)
         return
-    if _is_program(source):
-        program = _program(source, values, device=device, layout=layout, route=route)
+    if manifest is not None:
+        counts, machine_name, device_name = manifest_commands.recorded(
+            source, values or [], session, n_shots, manifest,
+            lower=lambda chosen: _to_submit(source, values, chosen, given),
+        )  # fmt: skip
+    elif _is_program(source):
+        program = _program(source, values, **given)
         counts, machine_name = program_file.counts(program, session, n_shots)
         device_name = program.rules.name
     else:
@@ -266,6 +270,7 @@ def demo(
     events: Annotated[
         Path | None, typer.Option(help="Append events to this file, for `cudaq-target watch`.")
     ] = None,
+    manifest: Manifest = None,
     progress: Annotated[
         bool | None,
         typer.Option("--progress/--no-progress", help="By default on a terminal only."),
@@ -286,6 +291,7 @@ def demo(
         endpoint=endpoint,
         final_error_ha=error,
         events=events,
+        manifest=manifest,
     )
     if json:
         _print_json(result.as_data())
@@ -368,6 +374,8 @@ app.command(name="status")(job_commands.status)
 app.command(name="fetch")(job_commands.fetch)
 app.command(name="cancel")(job_commands.cancel)
 app.command(name="watch")(watch_commands.watch)
+app.command(name="report")(manifest_commands.report)
+app.command(name="rerun")(manifest_commands.rerun)
 loop_commands.loop.command(name="report")(watch_commands.report)
 app.add_typer(loop_commands.loop, name="loop")
 app.add_typer(site_commands.site, name="site")

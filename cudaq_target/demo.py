@@ -23,6 +23,9 @@ from cudaq_target.loops.picture import draw_search
 from cudaq_target.loops.progress import progress_bar
 from cudaq_target.loops.systems import hydrogen
 from cudaq_target.loops.vqe import Settings, VqeResult, descent, state_energy, vqe
+from cudaq_target.manifest.loop_runs import of_loop
+from cudaq_target.manifest.model import write
+from cudaq_target.manifest.runs import Phases
 from cudaq_target.watch.report import write_report
 
 if TYPE_CHECKING:
@@ -135,6 +138,7 @@ def run(
     endpoint: str | None = None,
     final_error_ha: float | None = None,
     events: str | Path | None = None,
+    manifest: str | Path | None = None,
 ) -> Result:
     """Run both loops, and draw them.
 
@@ -149,6 +153,7 @@ def run(
         endpoint: A controller that runs; None starts one, and ends it.
         final_error_ha: Standard error of the energy at the end (Ha); chemical accuracy by default.
         events: File to append the events of the streamed loop to, for `cudaq-target watch`.
+        manifest: File for the manifest of the streamed loop.
 
     Returns:
         The energy and how it was found.
@@ -159,7 +164,7 @@ def run(
         CouplerError: Link or machine failed for good.
     """
     problem = hydrogen(n_qubits)
-    begin = time.perf_counter()
+    begin, phases = time.perf_counter(), Phases()
     with ExitStack() as stack:
         stack.enter_context(interruptible())  # ends the controller, too
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cudaq-target-"))
@@ -167,7 +172,8 @@ def run(
         place = endpoint or stack.enter_context(controller_process("local", seed=seed))
         tell = stack.enter_context(progress_bar("energy of H2", problem, progress))
         streaming = Settings(seed=seed, final_error=final_error_ha)
-        streamed = _streamed(problem, streaming, place, log, tell)
+        with phases.phase("run"):
+            streamed = _streamed(problem, streaming, place, log, tell)
         same = _same_error(streamed)
         jobs = Settings(seed=seed, fixed_shots=n_shots or problem.fixed_shots, final_shots=same)
         fixed = vqe(problem, jobs, endpoint=place, events=tell)
@@ -184,6 +190,16 @@ def run(
         report=Path(report),
     )
     _draw(result)
+    if manifest is not None:
+        asked = {
+            "system": "h2",
+            "qubits": n_qubits,
+            "machine": endpoint or "local",
+            "error": final_error_ha,
+            "seed": seed,
+        }
+        written = None if events is None else Path(events)
+        write(of_loop("vqe", asked, streamed, phases, events=written), manifest)
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -21,6 +21,9 @@ Events = Annotated[
     Path | None, typer.Option(help="Append what happens to this file, for `cudaq-target watch`.")
 ]
 Record = Annotated[Path | None, typer.Option(help="Write a record to this new file.")]
+Manifest = Annotated[
+    Path | None, typer.Option(help="Write what ran, where, and what came out to this JSON file.")
+]
 
 
 @loop.command()
@@ -63,38 +66,34 @@ def memory(
         Path | None,
         typer.Option(help="Write the decoder's settings for `decode-server --config`, and end."),
     ] = None,
+    manifest: Manifest = None,
     json: Json = False,
 ) -> None:
     """Keep a logical bit: rounds on a cadence, a decode server corrects, deadlines are counted."""
-    from cudaq_target.coupler.loops.memory import Server, memory_experiment  # noqa: PLC0415
-    from cudaq_target.coupler.loops.memory_code import memory_code  # noqa: PLC0415
-    from cudaq_target.coupler.loops.memory_record import replay_memory  # noqa: PLC0415
+    asked = {
+        "code": code,
+        "distance": distance,
+        "rounds": rounds,
+        "p": p,
+        "shots": shots,
+        "cadence_us": cadence_us,
+        "deadline_us": deadline_us,
+        "decoder": decoder,
+        "server": server,
+        "python": python,
+        "wait": wait,
+        "cores": _cores(cores),
+        "priority": priority,
+        "seed": seed,
+    }
+    if replay is None and config_out is not None:
+        from cudaq_target.coupler.loops.memory_code import memory_code  # noqa: PLC0415
 
-    if replay is not None:
-        _report_memory(replay_memory(replay), is_json=json)
-        return
-    made = memory_code(code, distance, rounds, p, decoder)
-    if config_out is not None:
+        made = memory_code(code, distance, rounds, p, decoder)
         config_out.write_text(made.config, encoding="utf-8")
         return
-    place = Server(
-        endpoint=server,
-        is_native=False if python else None,
-        wait=wait,
-        cores=_cores(cores),
-        priority=priority,
-    )
-    result = memory_experiment(
-        made,
-        shots=shots,
-        cadence_s=1e-6 * cadence_us,
-        deadline_s=None if deadline_us is None else 1e-6 * deadline_us,
-        seed=seed,
-        server=place,
-        events=events,
-        record=record,
-    )
-    _report_memory(result, is_json=json)
+    files = Files(events, record, replay, manifest)
+    _report_memory(_done("memory", asked, files), is_json=json)
 
 
 def _report_memory(result: MemoryResult, *, is_json: bool) -> None:
@@ -133,48 +132,27 @@ def mis(
     seed: Seed = 1,
     events: Events = None,
     record: Record = None,
+    manifest: Manifest = None,
     json: Json = False,
 ) -> None:
     """Look for a largest independent set: pulses shaped by what the streamed shots say."""
-    from cudaq_target.loops.graphs import NAMED, named_graph, unit_disk_graph  # noqa: PLC0415
-    from cudaq_target.loops.mis import MisSettings, find_mis  # noqa: PLC0415
-
-    asked = (
-        named_graph(graph)
-        if graph in NAMED or not graph.endswith(".json")
-        else unit_disk_graph(_positions(Path(graph)), radius, Path(graph).stem)
-    )
-    settings = MisSettings(
-        shape=shape,
-        duration_ns=duration_ns,
-        part=part,
-        optimiser=optimiser,
-        n_points=points,
-        wanted_size=size,
-        seed=seed,
-    )
-    is_endpoint = "://" in machine
-    result = find_mis(
-        asked,
-        settings,
-        endpoint=machine if is_endpoint else None,
-        machine="local" if is_endpoint else machine,
-        device=device,
-        noise=noise,
-        cadence_hz=cadence_hz,
-        events=events,
-        record=record,
-    )
+    asked = {
+        "graph": graph,
+        "radius": radius,
+        "machine": machine,
+        "device": device,
+        "shape": shape,
+        "duration_ns": duration_ns,
+        "part": part,
+        "optimiser": optimiser,
+        "points": points,
+        "size": size,
+        "cadence_hz": cadence_hz,
+        "noise": noise,
+        "seed": seed,
+    }
+    result = _done("mis", asked, Files(events, record, None, manifest))
     typer.echo(json_format.dumps(result.as_data()) if json else result.text())
-
-
-def _positions(path: Path) -> list[list[float]]:
-    try:
-        content = json_format.loads(path.read_text(encoding="utf-8"))
-        return [[float(x), float(y)] for x, y in content]
-    except (OSError, ValueError, TypeError) as error:
-        reason = f"no list of x and y pairs ({error})"
-        raise OptionError(f"graph {str(path)!r}", reason, "Write [[0, 0], [1, 0], …]") from error
 
 
 def _cores(text: str | None) -> tuple[int, int] | None:
@@ -217,30 +195,25 @@ def vqe(
     replay: Annotated[
         Path | None, typer.Option(help="Repeat a run from its record, with the same options.")
     ] = None,
+    manifest: Manifest = None,
     json: Json = False,
 ) -> None:
     """Find a ground-state energy: gate kernels, shots that stop once they say enough."""
-    from cudaq_target.kernel_file import import_host  # noqa: PLC0415
-
-    import_host()
-    from cudaq_target.loops import vqe as library  # noqa: PLC0415
-    from cudaq_target.loops.systems import system as named  # noqa: PLC0415
-
-    problem = named(system, qubits)
-    settings = library.Settings(
-        optimiser=optimiser,
-        n_steps=steps,
-        accuracy=accuracy,
-        final_error=error,
-        fixed_shots=fixed_shots,
-        seed=seed,
-    )
-    if replay is not None:
-        result = library.replay_vqe(replay, problem, settings)
-    else:
-        given = {"device": device, "noise": noise, "cadence_hz": cadence_hz}
-        place = {"endpoint": machine} if "://" in machine else {"machine": machine, **given}
-        result = library.vqe(problem, settings, events=events, record=record, **place)
+    asked = {
+        "system": system,
+        "qubits": qubits,
+        "machine": machine,
+        "device": device,
+        "noise": noise,
+        "cadence_hz": cadence_hz,
+        "optimiser": optimiser,
+        "steps": steps,
+        "accuracy": accuracy,
+        "error": error,
+        "fixed_shots": fixed_shots,
+        "seed": seed,
+    }
+    result = _done("vqe", asked, Files(events, record, replay, manifest))
     typer.echo(json_format.dumps(result.as_data()) if json else result.text())
 
 
@@ -270,26 +243,47 @@ def drift(
     seed: Seed = 1,
     events: Events = None,
     record: Record = None,
+    manifest: Manifest = None,
     json: Json = False,
 ) -> None:
     """Follow Rabi frequency and detuning while another program runs."""
-    from cudaq_target.controller.drifting import DriftingMachine, DriftLaw  # noqa: PLC0415
-    from cudaq_target.loops.drift import DriftSettings, read_payload, track_drift  # noqa: PLC0415
-
-    law = DriftLaw(rabi_per_min, detuning_per_min)
-    result = track_drift(
-        None if payload is None else read_payload(payload),
-        endpoint=machine,
-        emulated=DriftingMachine(law, seed=seed) if machine is None else None,
-        n_shots=shots,
-        settings=DriftSettings(
-            rabi_error=rabi_error,
-            detuning_error=detuning_error,
-            rabi_per_min=abs(rabi_per_min),
-            detuning_per_min=abs(detuning_per_min),
-        ),
-        seed=seed,
-        events=events,
-        record=record,
-    )
+    asked = {
+        "payload": None if payload is None else str(payload),
+        "machine": machine,
+        "shots": shots,
+        "rabi_error": rabi_error,
+        "detuning_error": detuning_error,
+        "rabi_per_min": rabi_per_min,
+        "detuning_per_min": detuning_per_min,
+        "seed": seed,
+    }
+    result = _done("drift", asked, Files(events, record, None, manifest))
     typer.echo(json_format.dumps(result.as_data()) if json else result.text())
+
+
+class Files(NamedTuple):
+    """Files of a loop: for its events and its record, a record to replay, and its manifest."""
+
+    events: Path | None
+    record: Path | None
+    replay: Path | None
+    manifest: Path | None
+
+
+def _done(name: str, asked: dict[str, Any], files: Files) -> Any:  # noqa: ANN401 - of any loop
+    """Run or replay a loop, and write its manifest."""
+    from cudaq_target.manifest.loop_runs import kind_of, of_loop  # noqa: PLC0415
+    from cudaq_target.manifest.model import write  # noqa: PLC0415
+    from cudaq_target.manifest.runs import Phases  # noqa: PLC0415
+
+    kind, phases = kind_of(name), Phases()
+    with phases.phase("run"):
+        if files.replay is not None and kind.replay is not None:
+            found = kind.replay(files.replay, asked)
+        else:
+            found = kind.run(asked, files.events, files.record)
+    if files.manifest is not None:
+        shots = files.replay or files.record
+        made = of_loop(name, asked, found, phases, events=files.events, record=shots)
+        write(made, files.manifest)
+    return found

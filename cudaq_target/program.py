@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cudaq_target import pulse_cache
+from cudaq_target.admission import CYCLE_S, Admission, admission
 from cudaq_target.compiler import Plans, lower
 from cudaq_target.device import resolve
 from cudaq_target.errors import OptionError
@@ -152,6 +153,16 @@ class Program:
         from cudaq_target.report import program_report  # noqa: PLC0415
 
         return program_report(self)
+
+    def estimate(self, n_shots: int, cycle_s: float = CYCLE_S) -> Admission:
+        """Say what the program needs of a machine, for whoever admits it.
+
+        Args:
+            n_shots: Number of shots.
+            cycle_s: Time of one shot beside its pulses (s): loading, sorting and imaging atoms.
+        """
+        stats = self.stats
+        return admission(stats.n_qubits, stats.n_atoms, n_shots, stats.duration_ns, cycle_s)
 
     def to_json(self) -> str:
         """Serialise, with Pulser's abstract representation of the sequence inside."""

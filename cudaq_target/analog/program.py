@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cudaq_target.admission import CYCLE_S, Admission, admission
 from cudaq_target.analog.layout import LAYOUT_TOLERANCE_UM
 from cudaq_target.analog.lower import lower
 from cudaq_target.analog.rules import DEFAULT_ANALOG_DEVICE, analog_rules
@@ -139,6 +140,16 @@ class AnalogProgram:
         from cudaq_target.analog.report import analog_report  # noqa: PLC0415
 
         return analog_report(self)
+
+    def estimate(self, n_shots: int, cycle_s: float = CYCLE_S) -> Admission:
+        """Say what the program needs of a machine, for whoever admits it.
+
+        Args:
+            n_shots: Number of shots.
+            cycle_s: Time of one shot beside its pulses (s): loading, sorting and imaging atoms.
+        """
+        stats = self.stats
+        return admission(stats.n_atoms, stats.n_atoms, n_shots, stats.duration_ns, cycle_s)
 
     def to_json(self) -> str:
         """Serialise, with Pulser's abstract representation of the sequence inside."""
