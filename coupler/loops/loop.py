@@ -63,6 +63,29 @@ class FeedbackLoop:
     loop with their error, Ctrl-C with KeyboardInterrupt; in each case the run on the controller is
     stopped first, and `result` says what had been measured.
 
+    Args:
+        link: To a controller, used by nobody else meanwhile; or a client over one, whose calls
+            are then repeated in the same way.
+        program: What runs.
+        estimator: Reduces the shots; one text of the program per setting.
+        policy: Decides.
+        block: Shots between two decisions of a run, where an experiment names none.
+        ahead: Shots that the machine may measure while a decision is pending, at least 1; they
+            are lost to a stop. A block by default, which keeps machine and link busy.
+        seed: Of the emulated machine's shots; machines that are not emulated ignore it.
+        events: A file to append events to, or a function that takes them; see `events`.
+        record: A new file for all shots and decisions, for `replay_loop`.
+        decide: An endpoint on the controller's own host, for example "shm://decide": this loop
+            then serves the decisions there from compiled code (`decide`), and the machine asks
+            after every block before it measures on. No shot is measured behind a decision.
+        name: In events, for people.
+        unit: Of the estimate.
+        reference: The exact value, where it is known.
+        baseline_shots: What a loop of fixed shots takes, where it is known.
+        timeout_s: Of a single call (s).
+        patience_s: How long calls are repeated (s).
+        max_retries: How often the rest of one run is measured again.
+
     >>> from cudaq_target.coupler.loops.estimators import FrequencyEstimator
     >>> from cudaq_target.coupler.loops.policies import Sample
     >>> from cudaq_target.coupler.loops.shot_plans import EarlyStop
@@ -94,41 +117,12 @@ class FeedbackLoop:
     ) -> None:
         """Prepare; nothing is sent before the first step.
 
-        Args:
-            link: To a controller, used by nobody else meanwhile; or a client over one, whose calls
-                are then repeated in the same way.
-            program: What runs.
-            estimator: Reduces the shots; one text of the program per setting.
-            policy: Decides.
-            block: Shots between two decisions of a run, where an experiment names none.
-            ahead: Shots that the machine may measure while a decision is pending, at least 1; they
-                are lost to a stop. A block by default, which keeps machine and link busy.
-            seed: Of the emulated machine's shots; machines that are not emulated ignore it.
-            events: A file to append events to, or a function that takes them; see `events`.
-            record: A new file for all shots and decisions, for `replay_loop`.
-            decide: An endpoint on the controller's own host, for example "shm://decide": this loop
-                then serves the decisions there from compiled code (`decide`), and the machine asks
-                after every block before it measures on. No shot is measured behind a decision.
-            name: In events, for people.
-            unit: Of the estimate.
-            reference: The exact value, where it is known.
-            baseline_shots: What a loop of fixed shots takes, where it is known.
-            timeout_s: Of a single call (s).
-            patience_s: How long calls are repeated (s).
-            max_retries: How often the rest of one run is measured again.
-
         Raises:
             ExperimentError: Estimator and program have different numbers of settings, or `block`
                 or `ahead` is below 1.
             UndecidableError: Compiled code cannot take this loop's decisions, see `decide`.
         """
-        if estimator.n_settings != program.n_settings:
-            found = f"are {program.n_settings} in the program"
-            raise ExperimentError("settings", found, f"the estimator has {estimator.n_settings}")
-        if block < 1:
-            raise ExperimentError("block", f"is {block}", "use 1 or more")
-        if ahead is not None and ahead < 1:
-            raise ExperimentError("ahead", f"is {ahead}", "use 1 or more")
+        _check(estimator, program, block, ahead)
         self.result: LoopResult | None = None
         self._settings = LoopSettings(
             link,
@@ -191,6 +185,17 @@ class FeedbackLoop:
                 yield from running.steps()
             finally:
                 self.result = running.result
+
+
+def _check(estimator: Estimator, program: LoopProgram, block: int, ahead: int | None) -> None:
+    """Refuse what does not fit together."""
+    if estimator.n_settings != program.n_settings:
+        found = f"are {program.n_settings} in the program"
+        raise ExperimentError("settings", found, f"the estimator has {estimator.n_settings}")
+    if block < 1:
+        raise ExperimentError("block", f"is {block}", "use 1 or more")
+    if ahead is not None and ahead < 1:
+        raise ExperimentError("ahead", f"is {ahead}", "use 1 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,10 +212,8 @@ def track_drift(
         settings: What is expected and wanted.
         probes: From `probes.probe_set`; by default for the payload's number of atoms, else 4.
         device: What the default probes are for.
-        correct: Parameters of an ansatz that make up for the drift; needed for one, refused for a
-            program without parameters.
-        on_payload: Is given the packed shots of the payload as they come, shape
-            (n_shots, n_words); valid during the call.
+        correct: Parameters of an ansatz that make up for the drift; needed for one alone.
+        on_payload: Given packed shots of the payload, shape (n_shots, n_words), during the call.
         seed: Of emulated shots.
         events: Where the tracking reports, see `coupler.loops.events`.
         record: A new file for its shots and decisions.
@@ -227,31 +225,9 @@ def track_drift(
         OptionError: The arguments do not fit together.
         CouplerError: Link or machine failed for good.
     """
-    from cudaq_target.analog.ansatz import AnalogAnsatz  # noqa: PLC0415 - scipy
-
     chosen = settings or DriftSettings()
-    if isinstance(payload, AnalogAnsatz) != (correct is not None):
-        raise OptionError(
-            "correct", "goes with an ansatz, and an ansatz with it", "Give both, or neither"
-        )
-    timeline = None
-    if payload is not None:
-        timeline = payload.base if isinstance(payload, AnalogAnsatz) else payload.timeline
-    if probes is None:
-        with_detuning = chosen.detuning_per_min > 0.0
-        n_atoms = 4 if timeline is None else timeline.n_atoms
-        probes = probe_set(n_atoms, device, with_detuning=with_detuning)
-    if timeline is not None and timeline.n_atoms != probes.n_atoms:
-        raise OptionError(
-            f"a payload of {timeline.n_atoms} atoms",
-            f"the probes have {probes.n_atoms}",
-            f"Give probe_set({timeline.n_atoms}, ...)",
-        )
-    # Setting 0 is the payload's; without one no shot of it is asked for.
-    first = probes.texts[0] if payload is None else payload.to_json()
-    program = LoopProgram(
-        (first, *probes.texts), probes.n_atoms, names=("rabi_rad_per_us", "detuning_rad_per_us")
-    )
+    probes = _probes_beside(payload, probes, device, chosen, has_correction=correct is not None)
+    program = _program(payload, probes)
     with ExitStack() as stack:
         link = _link(stack, endpoint, emulated, seed)
         specs = _specs(link)
@@ -260,21 +236,76 @@ def track_drift(
         policy = _policy(start, probes, chosen, shots_per_s, n_shots)
         if payload is not None:
             policy.payload_point = _point(correct, probes)
-        loop = FeedbackLoop(
-            link,
-            program,
-            BitShare(program.n_settings, probes.n_atoms, payload=on_payload),
-            policy,
-            seed=seed + 1,
-            events=events,
-            record=record,
-            name="drift",
-            unit="share of ones",
-        )
-        done = loop.run()
-        telemetry.round_trips(str(link.endpoint), done.rtt_ns)
+        estimator = BitShare(program.n_settings, probes.n_atoms, payload=on_payload)
+        done = _followed(link, program, estimator, policy, seed + 1, events, record)
     assert isinstance(done.result, Track)
     return DriftResult(done.result, start, probes.rabi_rad_per_us, shots_per_s, done, specs)
+
+
+def _followed(
+    link: Link,
+    program: LoopProgram,
+    estimator: BitShare,
+    policy: FollowDrift,
+    seed: int,
+    events: Path | str | Sink | None,
+    record: Path | str | None,
+) -> LoopResult:
+    loop = FeedbackLoop(
+        link,
+        program,
+        estimator,
+        policy,
+        seed=seed,
+        events=events,
+        record=record,
+        name="drift",
+        unit="share of ones",
+    )
+    done = loop.run()
+    telemetry.round_trips(str(link.endpoint), done.rtt_ns)
+    return done
+
+
+def _program(payload: AnalogProgram | AnalogAnsatz | None, probes: ProbeSet) -> LoopProgram:
+    # Setting 0 is the payload's; without one no shot of it is asked for.
+    first = probes.texts[0] if payload is None else payload.to_json()
+    names = ("rabi_rad_per_us", "detuning_rad_per_us")
+    return LoopProgram((first, *probes.texts), probes.n_atoms, names=names)
+
+
+def _probes_beside(
+    payload: AnalogProgram | AnalogAnsatz | None,
+    probes: ProbeSet | None,
+    device: object,
+    settings: DriftSettings,
+    *,
+    has_correction: bool,
+) -> ProbeSet:
+    """Give the probes that run beside a payload, or refuse those that cannot.
+
+    Raises:
+        OptionError: They have another number of atoms, or the correction belongs to no ansatz.
+    """
+    from cudaq_target.analog.ansatz import AnalogAnsatz  # noqa: PLC0415 - scipy
+
+    if isinstance(payload, AnalogAnsatz) != has_correction:
+        raise OptionError(
+            "correct", "goes with an ansatz, and an ansatz with it", "Give both, or neither"
+        )
+    timeline = None
+    if payload is not None:
+        timeline = payload.base if isinstance(payload, AnalogAnsatz) else payload.timeline
+    if probes is None:
+        n_atoms = 4 if timeline is None else timeline.n_atoms
+        return probe_set(n_atoms, device, with_detuning=settings.detuning_per_min > 0.0)
+    if timeline is not None and timeline.n_atoms != probes.n_atoms:
+        raise OptionError(
+            f"a payload of {timeline.n_atoms} atoms",
+            f"the probes have {probes.n_atoms}",
+            f"Give probe_set({timeline.n_atoms}, ...)",
+        )
+    return probes
 
 
 def read_payload(path: Path) -> AnalogProgram:
