@@ -43,7 +43,8 @@ def slurm_prolog(settings: Settings, job: Mapping[str, str]) -> int:
     files = JobFiles(prepared(settings.state_dir), _number(job["SLURM_JOB_ID"]))
     uid = int(job["SLURM_JOB_UID"])
     try:
-        record = _squeue(files.name, settings.timeout_s)
+        words = ("squeue", "-h", "-j", files.name, "-o", SQUEUE_FORMAT)
+        record = _answer(*words, timeout_s=settings.timeout_s)
     except HookError as error:  # nobody knows whether the job wants a QPU: one without it shall run
         return _refused(files, uid, error, fails=False)
     try:
@@ -89,11 +90,17 @@ def sge_prolog(settings: Settings, job: Mapping[str, str]) -> int:
     """Open the sessions of a job and add to its environment; runs as root."""
     spool = Path(job["SGE_JOB_SPOOL_DIR"])
     task = job.get("SGE_TASK_ID", "undefined")
-    number = _number(job["JOB_ID"]) + (f".{_number(task)}" if task != "undefined" else "")
-    request = sge_request((spool / "config").read_text(encoding="utf-8"), number, job)
-    if not request.names:
-        return _OK
-    grant = _opened(settings, request, JobFiles(spool, "qpu"))
+    whole = _number(job["JOB_ID"])
+    number = whole if task == "undefined" else f"{whole}.{_number(task)}"
+    try:
+        record = _answer("qstat", "-xml", "-j", whole, timeout_s=settings.timeout_s)
+        request = sge_request((spool / "config").read_text(encoding="utf-8"), number, record)
+        if not request.names:
+            return _OK
+        grant = _opened(settings, request, JobFiles(spool, "qpu"))
+    except HookError as error:
+        _LOG.error("job %s: %s", number, error)
+        grant = Grant.refused(str(error))
     path = spool / "environment"
     text = path.read_text(encoding="utf-8")
     known = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
@@ -249,19 +256,23 @@ def _problems(settings: Settings) -> list[str]:
     return problems
 
 
-def _squeue(job_id: str, timeout_s: float) -> str:
-    program = shutil.which("squeue")
+def _answer(name: str, *words: str, timeout_s: float) -> str:
+    """Return what a command of the scheduler says.
+
+    Raises:
+        HookError: It is missing, fails, or does not end in time.
+    """
+    program = shutil.which(name)
     if program is None:
-        raise HookError(f"no squeue in {os.environ['PATH']}: set PATH in qpu_hook.json")
-    command = [program, "-h", "-j", job_id, "-o", SQUEUE_FORMAT]
+        raise HookError(f"no {name} in {os.environ['PATH']}: set PATH in qpu_hook.json")
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, check=False
+            [program, *words], capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
-        raise HookError(f"squeue has not answered in {timeout_s:g} s") from None
+        raise HookError(f"{name} has not answered in {timeout_s:g} s") from None
     if done.returncode != 0:
-        raise HookError(f"squeue: {done.stderr.strip()}")
+        raise HookError(f"{name}: {done.stderr.strip()}")
     return done.stdout
 
 

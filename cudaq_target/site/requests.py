@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pwd
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from xml.etree import ElementTree
 
 from cudaq_target.site.config import HookError
 
@@ -71,22 +71,26 @@ def slurm_seconds(limit: str) -> int:
     return ((24 * days + hours) * 60 + minutes) * 60 + seconds
 
 
-def sge_request(config: str, job_id: str, hints: Mapping[str, str]) -> Request:
+def sge_request(config: str, job_id: str, record: str) -> Request:
     """Read what a job of Grid Engine asks for.
 
     Args:
-        config: The file `config` of its spool directory.
-        job_id: Its number.
-        hints: `SGE_HGR_qpu` and `SGE_SGR_qpu`, which newer systems set.
+        config: The file `config` of its spool directory, which says whose it is.
+        job_id: Its number, with that of its task.
+        record: What `qstat -xml -j` says. In XML no text of the user stands for a field.
+
+    Raises:
+        HookError: The record is not Grid Engine's.
     """
     fields = dict(line.split("=", 1) for line in config.splitlines() if "=" in line)
-    asked = hints.get("SGE_HGR_qpu") or hints.get("SGE_SGR_qpu") or ""
-    if not asked:
-        # hard_resource_list=qpu=fresnel1,qpu_slots=1
-        listed = fields.get("hard_resource_list", "") + "," + fields.get("soft_resource_list", "")
-        asked = next((part[4:] for part in listed.split(",") if part.startswith("qpu=")), "")
-    names = tuple(dict.fromkeys(name for name in re.split(r"[,+&]", asked) if name))
-    uid = pwd.getpwnam(fields["job_owner"]).pw_uid
-    limit = fields.get("h_rt", "")
-    seconds = float(limit) if re.fullmatch(r"\d+(\.\d+)?", limit) else slurm_seconds(limit)
-    return Request(job_id, uid, names, int(seconds) or NO_LIMIT_S)
+    try:
+        root = ElementTree.fromstring(record)
+    except ElementTree.ParseError as error:
+        raise HookError(f"qstat: {error}") from None
+    asked = {
+        entry.findtext("CE_name", ""): entry.findtext("CE_stringval", "")
+        for entry in root.iterfind(".//JB_hard_resource_list/*")
+    }
+    names = tuple(dict.fromkeys(name for name in asked.get("qpu", "").split("+") if name))
+    limit = asked.get("h_rt", "")
+    return Request(job_id, pwd.getpwnam(fields["job_owner"]).pw_uid, names, slurm_seconds(limit))

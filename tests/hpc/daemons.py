@@ -24,6 +24,8 @@ T = TypeVar("T")
 LIMIT_S = 60.0
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 _CLONE_NEWNET = 0x40000000
+# A change of user forgets it, so that it comes after.
+_WATCHED = ("--pdeathsig", "TERM")
 _RUN_MUNGE = Path("/run/munge")
 
 
@@ -66,7 +68,8 @@ def call(*command: str | Path, **options: object) -> str:
 def as_user(name: str) -> list[str]:
     """Words before a command that make it this user's."""
     user = pwd.getpwnam(name)
-    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    ids = (f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}")
+    return ["setpriv", *ids, "--clear-groups", *_WATCHED]
 
 
 @contextmanager
@@ -82,15 +85,15 @@ def shared_directory() -> Iterator[Path]:
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    patience_s: float = 20.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A daemon in the foreground of its own session, ended at the end, or when this process is."""
-    watched = ["setpriv", "--pdeathsig", "TERM"]
-    if command[0] == "setpriv":  # a change of user forgets what it was to be told
-        watched, command = [*map(str, command[:4]), "--pdeathsig", "TERM"], command[4:]
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [*watched, *map(str, command)],
+            ["setpriv", *_WATCHED, *map(str, command)],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -100,14 +103,14 @@ def running(
     try:
         yield process
     finally:
-        end(process)
+        end(process, patience_s)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes], patience_s: float) -> None:
     """End a daemon, by force when it does not listen."""
     process.terminate()
     try:
-        process.wait(20.0)
+        process.wait(patience_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -165,8 +168,8 @@ def network_namespace(name: str, host: str) -> Iterator[Path]:
 
     glibc takes a machine whose only addresses are 127/8 for one without network: hence a second.
     """
-    files = Path("/etc/netns") / name
-    is_ours = not files.parent.exists()
+    files, names = Path("/etc/netns") / name, Path("/run/netns")
+    is_ours, is_first = not files.parent.exists(), not names.exists()
     files.mkdir(parents=True)
     try:
         (files / "hosts").write_text(f"127.0.0.1 {host} localhost\n")
@@ -174,9 +177,12 @@ def network_namespace(name: str, host: str) -> Iterator[Path]:
         try:
             call("ip", "-n", name, "link", "set", "lo", "up")
             call("ip", "-n", name, "address", "add", "10.255.0.1/32", "dev", "lo")
-            yield Path("/run/netns") / name
+            yield names / name
         finally:
             call("ip", "netns", "delete", name)
+            if is_first:  # `ip` makes it a mount of its own
+                call("umount", names)
+                names.rmdir()
     finally:
         shutil.rmtree(files.parent if is_ours else files)
 

@@ -18,6 +18,7 @@ import pytest
 from cudaq_target.errors import OptionError
 from cudaq_target.fakes import FakeCloud, FakeWarden, munge
 from cudaq_target.site import pack
+from tests.hpc.test_site_requests import qstat
 
 CANARY = "canary-81c2"
 LIMIT_S = 60.0
@@ -213,22 +214,26 @@ def test_broken_files_fail_no_prolog(site: Site) -> None:
     assert [site.slurm(entry).returncode for entry in ("prolog", "epilog")] == [0, 0]
 
 
-def grid_engine_job(tmp_path: Path, asked: str) -> dict[str, str]:
-    """Make the spool directory of job 41.2."""
+def grid_engine_job(site: Site, name: str) -> dict[str, str]:
+    """Make the spool directory of job 41.2, which asks for a resource."""
     owner = pwd.getpwuid(os.getuid()).pw_name
-    spool = tmp_path / "spool"
+    spool = site.directory / "spool"
     spool.mkdir()
-    (spool / "config").write_text(f"job_owner={owner}\nh_rt=600\nhard_resource_list={asked}\n")
+    (spool / "config").write_text(f"job_owner={owner}\n")
     (spool / "environment").write_text("JOB_ID=41\nHOME=/\n")
+    script = site.directory / "bin" / "qstat"
+    (spool / "record").write_text(qstat(qpu=name, h_rt="600"))
+    script.write_text(f"#!/bin/sh\ncat {spool / 'record'}\n")
+    script.chmod(0o755)
     return {"SGE_JOB_SPOOL_DIR": str(spool), "JOB_ID": "41", "SGE_TASK_ID": "2"}
 
 
-def test_grid_engine_s_hooks_write_the_same_variables(site: Site, tmp_path: Path) -> None:
-    job = grid_engine_job(tmp_path, "qpu=fresnel1,qpu_slots=1")
+def test_grid_engine_s_hooks_write_the_same_variables(site: Site) -> None:
+    job = grid_engine_job(site, "fresnel1")
     assert site.run("sge_prolog", **job).returncode == 0
     (session,) = site.warden.sessions.values()
     assert session.slurm_job_id == "41.2"
-    path = tmp_path / "spool" / "environment"
+    path = site.directory / "spool" / "environment"
     seen = dict(line.split("=", 1) for line in path.read_text().splitlines())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert seen["HOME"] == "/"
@@ -242,12 +247,11 @@ def test_grid_engine_s_hooks_write_the_same_variables(site: Site, tmp_path: Path
     assert site.warden.sessions[session.id].revoked_s is not None
 
 
-def test_grid_engine_s_starter_starts_or_fails(site: Site, tmp_path: Path) -> None:
-    job = grid_engine_job(tmp_path, "qpu=nope,qpu_slots=1")
+def test_grid_engine_s_starter_starts_or_fails(site: Site) -> None:
+    job = grid_engine_job(site, "nope")
     assert site.run("sge_prolog", **job).returncode == 0
-    seen = dict(
-        line.split("=", 1) for line in (tmp_path / "spool" / "environment").read_text().splitlines()
-    )
+    lines = (site.directory / "spool" / "environment").read_text().splitlines()
+    seen = dict(line.split("=", 1) for line in lines)
     done = site.run("sge_starter", "/bin/echo", "ran", **seen)
     assert (done.returncode, done.stdout) == (1, "")
     assert "QPU: unknown QPU resource nope" in done.stderr

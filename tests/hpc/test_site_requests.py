@@ -71,14 +71,27 @@ def test_no_time_limit(limit: str) -> None:
     assert slurm_seconds(limit) == NO_LIMIT_S
 
 
-def test_grid_engine_s_spool_file() -> None:
-    config = f"job_owner={USER}\nh_rt=3600\nhard_resource_list=h_rt=3600,qpu=fresnel1,qpu_slots=1\n"
-    assert sge_request(config, "12.3", {}) == Request("12.3", os.getuid(), ("fresnel1",), 3600)
-    assert sge_request(
-        config.replace("h_rt=3600\n", "h_rt=INFINITY\n", 1), "1", {}
-    ).time_limit_s == (NO_LIMIT_S)
-    assert sge_request(f"job_owner={USER}\n", "1", {}).names == ()
-    assert sge_request(config, "1", {"SGE_HGR_qpu": "a+b"}).names == ("a", "b")
+def qstat(**asked: str) -> str:
+    entries = "".join(
+        f"<qstat_l_requests><CE_name>{name}</CE_name><CE_stringval>{value}</CE_stringval>"
+        "</qstat_l_requests>"
+        for name, value in asked.items()
+    )
+    return (
+        "<?xml version='1.0'?><detailed_job_info><djob_info><element><JB_env_list>x</JB_env_list>"
+        f"<JB_hard_resource_list>{entries}</JB_hard_resource_list></element></djob_info>"
+        "</detailed_job_info>"
+    )
+
+
+def test_requests_of_grid_engine() -> None:
+    config = f"job_owner={USER}\nqueue=all.q\n"
+    record = qstat(qpu="fresnel1", qpu_slots="1", h_rt="3600")
+    assert sge_request(config, "12.3", record) == Request("12.3", os.getuid(), ("fresnel1",), 3600)
+    assert sge_request(config, "1", qstat(h_rt="1:0:0")) == Request("1", os.getuid(), (), 3600)
+    assert sge_request(config, "1", qstat(qpu="a+b")) == Request("1", os.getuid(), ("a", "b"))
+    with pytest.raises(HookError, match="qstat: "):
+        sge_request(config, "1", "no such job")
 
 
 RESOURCES = {
