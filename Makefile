@@ -1,12 +1,13 @@
-# make demo | test | test-hpc | lint | sanitize | bench | clean; the first two install what they need into .venv, once.
+# make demo | test | test-hpc | lint | sanitize | bench | docs | clean; the first two install what they need into .venv, once.
 PYTHON ?= python3
 BENCHMARK ?= compile
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.installed-bench
+DOCS_INSTALLED := .venv/.installed-docs
 RECIPE := pyproject.toml CMakeLists.txt .ci/install.py $(wildcard coupler/native/*)
 
-.PHONY: demo test test-hpc lint sanitize bench clean
+.PHONY: demo test test-hpc lint sanitize bench docs clean
 
 demo: $(INSTALLED)
 	@$(BIN)/cudaq-target demo
@@ -37,6 +38,10 @@ sanitize: $(INSTALLED)
 bench: $(BENCH_INSTALLED)
 	@$(BIN)/cudaq-target bench $(BENCHMARK)
 
+# Into build/site, a folder that opens without a server; a broken link or anchor stops it.
+docs: $(DOCS_INSTALLED)
+	@$(BIN)/python docs/site/build.py
+
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	rm -f cudaq_target/coupler cudaq_target/kernels
@@ -49,4 +54,8 @@ $(INSTALLED): $(RECIPE)
 
 $(BENCH_INSTALLED): $(INSTALLED)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group bench
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group docs
 	@touch $@

@@ -1,4 +1,4 @@
-"""Write the tables of `benchmarks/README.md` from `benchmarks/results/*.json`.
+"""Write the tables of `benchmarks/README.md` and `docs/` from `benchmarks/results/*.json`.
 
 `python -m benchmarks.table` does it by hand; a run with `--output` into that folder does it too.
 """
@@ -9,6 +9,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import page_tables
 from benchmarks.report import RESULTS, ROOT, cells, columns, entry
 
 if TYPE_CHECKING:
@@ -89,8 +90,9 @@ def with_tables(text: str, new: str) -> str:
 
 
 def refresh() -> None:
-    """Rewrite the tables in the README."""
+    """Rewrite the tables in the README and in the documentation."""
     README.write_text(with_tables(README.read_text(), tables()))
+    page_tables.refresh()
 
 
 if __name__ == "__main__":
