@@ -1,11 +1,11 @@
 """A task through QRMI to a QPU on site: what we add to the calls of QRMI itself.
 
 The stand-in of Warden, in a process of its own, takes no time for a job and answers zeros. The peer
-is the bare wheel in the same process and run: one `task_start`, one `task_status` that says that
-the task is completed, and one `task_result`, without what passes between them. Ours is the whole
-call: `measure` of an analog program, and `cudaq.sample` of a kernel with other angles each time. So
-our looks at a task that is not done yet, our pauses between them, and for kernels tracing, lowering
-and results are what a row shows.
+is the bare wheel in the same process and run, with a sequence of the same size: one `task_start`,
+one `task_status` that says that the task is completed, and one `task_result`, without what passes
+between them. Ours is the whole call: `measure` of an analog program, and `cudaq.sample` of a kernel
+with other angles each time. So our looks at a task that is not done yet, our pauses between them,
+and for kernels tracing, lowering and results are what a row shows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.report import Row, progress
 
@@ -28,6 +28,7 @@ N_SHOTS = 100
 REACH_MS = 20.0
 USER = 1234
 RESOURCE = "bench"
+_N_WARM = 3
 
 
 def rows(quick: bool = False) -> list[Row]:
@@ -35,26 +36,21 @@ def rows(quick: bool = False) -> list[Row]:
     n_tasks = 10 if quick else 100
     with _site():
         progress("task through QRMI")
-        bare, task = _bare(), _task()
-        _times(bare, 3)
-        _times(task, 3)
-        theirs, ours = [], []
-        for _ in range(n_tasks):  # in turn, so that both see the same machine
-            theirs += _times(bare, 1)
-            ours += [_elapsed(task)]
+        task = _row("analog task through QRMI beyond its own calls", n_tasks, *_analog())
         progress("cudaq.sample through QRMI")
-        sample = _sample()
-        _times(sample, 3)
-        samples = [_elapsed(sample) for _ in range(n_tasks)]
-    peer = statistics.median(theirs)
-    return [
-        _row("analog task through QRMI beyond its own calls", ours, peer),
-        _row("cudaq.sample, 5 qubits, through QRMI beyond its own calls", samples, peer),
-    ]
+        name = "cudaq.sample, 5 qubits, through QRMI beyond its own calls"
+        return [task, _row(name, n_tasks, *_kernel())]
 
 
-def _row(name: str, times_s: list[float], peer_s: float) -> Row:
-    beyond_ms = [1e3 * (each - peer_s) for each in times_s]
+def _row(name: str, n_tasks: int, run: Callable[[], object], bare: Callable[[], float]) -> Row:
+    theirs, ours = [], []
+    for _ in range(n_tasks + _N_WARM):  # in turn, so that both see the same machine
+        theirs.append(bare())
+        began_s = time.perf_counter()
+        run()
+        ours.append(time.perf_counter() - began_s)
+    peer_s = statistics.median(theirs[_N_WARM:])
+    beyond_ms = [1e3 * (each - peer_s) for each in ours[_N_WARM:]]
     value = statistics.median(beyond_ms)
     return Row(
         name,
@@ -68,17 +64,7 @@ def _row(name: str, times_s: list[float], peer_s: float) -> Row:
     )
 
 
-def _times(call: Callable[[], float | None], n_times: int) -> list[float]:
-    return [call() or 0.0 for _ in range(n_times)]
-
-
-def _elapsed(call: Callable[[], object]) -> float:
-    began_s = time.perf_counter()
-    call()
-    return time.perf_counter() - began_s
-
-
-def _bare() -> Callable[[], float]:
+def _bare(sequence: str) -> Callable[[], float]:
     """Return what runs a task with the wheel alone; gives the time in its three calls (s)."""
     import qrmi  # noqa: PLC0415
 
@@ -86,7 +72,6 @@ def _bare() -> Callable[[], float]:
 
     settings = dict(resource("qrmi").settings)
     qpu = qrmi.QuantumResource.from_config(RESOURCE, qrmi.ResourceType.PasqalLocal, settings)
-    sequence = _program().sequence.to_abstract_repr()
 
     def run() -> float:
         payload = qrmi.Payload.PasqalCloud(sequence=sequence, job_runs=N_SHOTS)
@@ -105,43 +90,38 @@ def _bare() -> Callable[[], float]:
     return run
 
 
-def _task() -> Callable[[], None]:
+def _analog() -> tuple[Callable[[], object], Callable[[], float]]:
+    from cudaq_target.analog.model import AnalogSpec, Waveform  # noqa: PLC0415
+    from cudaq_target.analog.program import build  # noqa: PLC0415
     from cudaq_target.machines.remote import Task, machine_for  # noqa: PLC0415
     from cudaq_target.options import resolve  # noqa: PLC0415
 
     machine = machine_for(resolve({"machine": "qrmi"}))
     assert machine is not None
-    task = Task.of(_program())
-
-    def run() -> None:
-        assert len(machine.measure(task, N_SHOTS, seed=0).packed) == N_SHOTS
-
-    return run
+    spec = AnalogSpec.of([(0, 0), (8, 0)], Waveform([0, 500], [0, 3.0]), name="bench")
+    task = Task.of(build(spec, machine.device("analog")))
+    return lambda: machine.measure(task, N_SHOTS, seed=0), _bare(task.to_json())
 
 
-def _sample() -> Callable[[], None]:
+def _kernel() -> tuple[Callable[[], object], Callable[[], float]]:
     import cudaq  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
 
     from benchmarks.cudaq_kernels import ring  # noqa: PLC0415
+    from cudaq_target import compile as compiled  # noqa: PLC0415
+    from cudaq_target.machines.remote import Task  # noqa: PLC0415
 
     cudaq.set_target("pasqal", machine="qrmi")
     rng = np.random.default_rng(1)
 
+    def angles() -> list[float]:
+        return [float(angle) for angle in rng.uniform(0.0, np.pi, 5)]
+
     def run() -> None:
-        angles = rng.uniform(0.0, np.pi, 5).tolist()
-        result: Any = cudaq.sample(ring, 5, 1, angles, shots_count=N_SHOTS)
+        result = cudaq.sample(ring, 5, 1, angles(), shots_count=N_SHOTS)
         assert result.get_total_shots() == N_SHOTS
 
-    return run
-
-
-def _program() -> Any:  # noqa: ANN401 - an analog program
-    from cudaq_target.analog.model import AnalogSpec, Waveform  # noqa: PLC0415
-    from cudaq_target.analog.program import build  # noqa: PLC0415
-
-    spec = AnalogSpec.of([(0, 0), (8, 0)], Waveform([0, 500], [0, 3.0]), name="bench")
-    return build(spec, "DigitalAnalogDevice")
+    return run, _bare(Task.of(compiled(ring, 5, 1, angles())).to_json())
 
 
 @contextmanager
