@@ -20,14 +20,14 @@ def process_of(_: object) -> int:
     return os.getpid()
 
 
-class Unpicklable(Exception):
+class UnpicklableError(Exception):
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
 
 
 def fails_at_three(point: int) -> int:
     if point == 3:
-        raise Unpicklable(point, 2)
+        raise UnpicklableError(point, 2)
     return point
 
 

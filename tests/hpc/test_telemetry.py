@@ -376,7 +376,7 @@ def test_a_controller_exports_its_counters(tmp_path):
             ready = json.loads(controller.stdout.readline())
             before = read(ready["metrics"])
             with connect(ready["endpoint"], timeout_s=60) as link:
-                ControlClient(link.call).specs()
+                ControlClient(link.caller()).specs()
             after = read(ready["metrics"])
         finally:
             controller.send_signal(signal.SIGTERM)
