@@ -23,6 +23,7 @@ from cudaq_target import (
     watch_commands,
 )
 from cudaq_target import doctor as diagnosis
+from cudaq_target.command_examples import add_examples
 from cudaq_target.device import bundled_devices, rules
 from cudaq_target.errors import OptionError, UnsuitableDeviceError
 from cudaq_target.site import commands as site_commands
@@ -36,7 +37,6 @@ app = typer.Typer(
     name="cudaq-target",
     help="CUDA-Q kernels as pulses on neutral atoms.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 # Arguments of kernels may start with a minus sign.
@@ -379,6 +379,7 @@ app.command(name="rerun")(manifest_commands.rerun)
 loop_commands.loop.command(name="report")(watch_commands.report)
 app.add_typer(loop_commands.loop, name="loop")
 app.add_typer(site_commands.site, name="site")
+add_examples(app)
 
 
 def _exit(code: int) -> None:
