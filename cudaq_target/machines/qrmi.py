@@ -196,6 +196,8 @@ class QrmiMachine:
             others, self._others = list(self._others.values()), {}
         for other in others:
             other.close()
+        if self.resource.session is not None:
+            telemetry.session(self.name, is_active=False)
         self._link.close()
 
     def _reported(self) -> PulserDevice:
@@ -248,6 +250,8 @@ class QrmiMachine:
         self._check_accessible()
         job = self._link.start(sequence, note.n_shots, name=note.id, program=note.program)
         resource = self.resource
+        if resource.session is not None:
+            telemetry.session(self.name, is_active=True)
         return {"job": job, "resource": resource.name, "service": resource.service}
 
     def _measured(self, notes: Sequence[JobNote]) -> Measured:
