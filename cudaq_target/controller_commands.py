@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json as json_format
 import os
 import select
 import signal
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -135,8 +137,9 @@ def serve(
     )
     telemetry.watch(server)
     _say_ready(server, machine, cadence_hz, is_json=json)
-    _wait(server, stopped, parent)
+    is_orphan = _wait(server, stopped, parent)
     _close(server)
+    _remove_folder(server.endpoint.place, is_orphan=is_orphan)
     telemetry.stop()
 
 
@@ -169,23 +172,35 @@ def _say_ready(server: Server, machine: str, cadence_hz: float | None, *, is_jso
     sys.stdout.flush()
 
 
-def _wait(server: Server, stopped: threading.Event, parent: int | None) -> None:
-    """Return when it is told to, when the server has ended, or the parent has."""
+def _wait(server: Server, stopped: threading.Event, parent: int | None) -> bool:
+    """Return when it is told to, when the server has ended, or the parent has; then True."""
     watch = select.poll()
     handle = None
     if parent is not None:
         try:
             handle = os.pidfd_open(parent)
         except ProcessLookupError:
-            return
+            return True
         watch.register(handle, select.POLLIN)
     try:
         while server.is_running and not stopped.wait(_LOOK_S):
             if watch.poll(0):
-                return
+                return True
     finally:
         if handle is not None:
             os.close(handle)
+    return False
+
+
+def _remove_folder(path: str, *, is_orphan: bool) -> None:
+    """Do what a killed parent cannot: its temporary directory, empty now, goes."""
+    from cudaq_target.loops.controller_process import FOLDER_PREFIX  # noqa: PLC0415
+
+    folder = Path(path).parent
+    is_ours = folder.name.startswith(FOLDER_PREFIX) and str(folder.parent) == tempfile.gettempdir()
+    if is_orphan and is_ours:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _close(server: Server) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _READY_S: Final = 120.0  # the first start on a machine compiles
+FOLDER_PREFIX: Final = "cudaq-target-"
 _END_S: Final = 10.0
 _LOG_LINES: Final = 8
 
@@ -81,7 +82,7 @@ def controller_process(
     }
     given = [word for name, value in options.items() if value is not None for word in (name, value)]
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cudaq-target-"))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX))
         words = ["serve", "--machine", machine, "--bind", f"ipc://{folder}/controller"]
         words += ["--json", "--parent", str(os.getpid()), *map(str, given)]
         # Without a name, so that nothing stays should this process be killed.
