@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -70,11 +71,26 @@ def test_the_qpu_stays_with_one_job(at_slurm: Slurm, stage: Stage, tmp_path: Pat
     assert session.revoked_s is not None
 
 
-def test_the_recipe_of_a_job_array(at_slurm: Slurm, tmp_path: Path) -> None:
+def test_the_recipe_of_a_job_array_with_telemetry(at_slurm: Slurm, tmp_path: Path) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    telemetry = {
+        "TRACEPARENT": f"00-{trace}-b7ad6b7169203331-01",
+        "PASQAL_TRACES": str(tmp_path / "spans.jsonl"),
+        "PASQAL_METRICS_FILE": str(tmp_path / "{job}.prom"),
+    }
     root = Path(__file__).parents[2]
     recipe = (root / "examples" / "sweep_array.sh").read_text()
     script = recipe.replace("python examples", f"{sys.executable} {root}/examples")
-    job = at_slurm.submit(script, "--array=0-1", f"--chdir={tmp_path}", **os.environ)
+    job = at_slurm.submit(
+        script, "--array=0-1", f"--chdir={tmp_path}", **{**os.environ, **telemetry}
+    )
     assert at_slurm.ended(job) == ["COMPLETED"] * 2
     parts = sorted(path.name for path in (tmp_path / "sweep-parts").iterdir())
     assert parts == [f"{k}.json" for k in range(6)]
+    spans = [json.loads(line) for line in (tmp_path / "spans.jsonl").read_text().splitlines()]
+    assert sorted(span["name"] for span in spans) == ["run"] * 6 + ["task pair"] * 6
+    assert {span["context"]["trace_id"] for span in spans} == {f"0x{trace}"}
+    shots = "".join(path.read_text() for path in tmp_path.glob("*.prom"))
+    for record in at_slurm.records(job):
+        labels = f'{{batch_job="{record["JobId"]}",resource="local"}}'
+        assert f"pasqal_qpu_shots_total{labels} 600.0\n" in shots
