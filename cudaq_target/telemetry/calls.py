@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from cudaq_target.errors import OptionError
-from cudaq_target.options import remote_form
+from cudaq_target.options import QPU_RESOURCE_VARIABLES, remote_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -249,7 +249,14 @@ def place_of(machine: str) -> tuple[str, Backend]:
         return machine, "local"
     module = form.opener.partition(":")[0].rpartition(".")[2]
     backend = module.removeprefix("remote_")
+    if machine == backend:  # the first QPU of the job, which has a name
+        return _first_qpu() or machine, backend
     return machine.removeprefix(f"{backend}:"), backend
+
+
+def _first_qpu() -> str:
+    listed = next(filter(None, map(os.environ.get, QPU_RESOURCE_VARIABLES[:2])), "")
+    return listed.split(os.environ.get("QRMI_LIST_DELIMITER") or ",")[0].strip()
 
 
 def _active() -> Recorder | None:

@@ -23,6 +23,7 @@ from cudaq_target import Job, submit, telemetry
 from cudaq_target.coupler import Histogram
 from cudaq_target.errors import MachineUnavailableError, OptionError
 from cudaq_target.telemetry import service
+from cudaq_target.telemetry.calls import place_of
 from cudaq_target.telemetry.coupler_metrics import RTT_BUCKETS_NS, cumulative
 from tests.hpc.cloud_programs import waiting
 
@@ -128,6 +129,14 @@ def test_names_types_and_labels():
     (version,) = (labels for name, labels in samples(text) if name == "pasqal_qpu_specs_info")
     assert dict(version)["name"] == "EMU_FREE"
     assert [name for name, _ in samples(part)] == ["pasqal_session_active"]
+
+
+def test_the_first_qpu_of_a_job_goes_by_its_name(monkeypatch):
+    monkeypatch.delenv("QRMI_JOB_QPU_RESOURCES", raising=False)
+    monkeypatch.setenv("SLURM_JOB_QPU_RESOURCES", "fresnel1;fresnel2")
+    monkeypatch.setenv("QRMI_LIST_DELIMITER", ";")
+    assert place_of("qrmi") == place_of("qrmi:fresnel1") == ("fresnel1", "qrmi")
+    assert place_of("qrmi:fresnel2") == ("fresnel2", "qrmi")
 
 
 def test_how_tasks_end():
