@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import math
+import os
 import runpy
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cudaq
 import pytest
+
+from cudaq_target.fakes import FakeCloud
+from cudaq_target.loops.controller_process import controller_process
 
 FOLDER = Path(__file__).parents[2] / "examples"
 pytestmark = pytest.mark.usefixtures("stock_target")
@@ -91,9 +98,43 @@ def test_qec_memory(capsys) -> None:
     assert "surface code of distance 3, 3 rounds, p = 0.003" in capsys.readouterr().out
 
 
+def test_latency_on_your_node(capsys) -> None:
+    results = main_of("latency_on_your_node", as_module=True)(200)
+    assert {name: found.n_values for name, found in results.items()} == {"shm": 200, "ipc": 200}
+    assert "200 round trips of 64 bytes" in capsys.readouterr().out
+
+
+def test_laptop_to_slurm(monkeypatch, capsys) -> None:
+    """On a laptop, on a controller, and in a job that has the stand-in of the cloud's emulator."""
+    for name in [name for name in os.environ if name.startswith("CUDAQ_TARGET_") or "QRMI" in name]:
+        monkeypatch.delenv(name)
+    run = main_of("laptop_to_slurm")
+    assert run()[0] == "local"
+    with monkeypatch.context() as patch, controller_process(seed=1) as endpoint:
+        patch.setenv("CUDAQ_TARGET_MACHINE", endpoint)
+        assert run()[0] == endpoint
+        cudaq.set_target("qpp-cpu")
+    with monkeypatch.context() as patch, FakeCloud(seed=1) as cloud:
+        for name, value in cloud.qrmi_environment("EMU_FREE").items():
+            patch.setenv(name, value)
+        patch.setenv("SLURM_JOB_ID", "12")
+        machine, energy = run()
+        cudaq.set_target("qpp-cpu")
+    assert machine == "qrmi"
+    assert abs(energy - (1.0 + 0.5 * math.sin(1.2))) < 0.2
+    assert "in Slurm's job 12, on qrmi: {" in capsys.readouterr().out
+
+
+def test_job_scripts_call_the_program_of_their_name() -> None:
+    for script in FOLDER.glob("*.sh"):
+        assert os.access(script, os.X_OK)
+        assert subprocess.run(["sh", "-n", script], check=False).returncode == 0
+        assert f"exec python examples/{script.stem}.py" in script.read_text()
+
+
 def test_every_example_is_tested() -> None:
-    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
-    assert {path.stem for path in FOLDER.glob("*.py")} <= tested
+    tests = "".join(path.read_text() for path in FOLDER.with_name("tests").rglob("test_*.py"))
+    assert not {path.stem for path in FOLDER.glob("*.py") if path.stem not in tests}
 
 
 def test_drift_tracking(tmp_path: Path, capsys) -> None:
