@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import runpy
 import sys
 from importlib import import_module
@@ -35,6 +36,7 @@ def test_the_site_builds_strictly_and_its_links_lead_somewhere(tmp_path: Path) -
     physics = (tmp_path / "site" / "physics.html").read_text()
     assert "<math" in physics
     assert "arithmatex" not in physics
+    assert "\\" not in "".join(re.findall(r"<math.*?</math>", physics, re.DOTALL))
     reference = (tmp_path / "site" / "reference" / "coupler.html").read_text()
     assert 'id="cudaq_target.coupler.link.connect"' in reference
 

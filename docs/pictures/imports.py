@@ -31,7 +31,7 @@ STOREYS = {
     "gates": "Values, errors, units",
 }
 WINGS = {"coupler": "Coupler", "kernels": "Kernels"}
-WIDTH, ROW, CHIPS, CELL, LEFT, LINE = 1180, 17, 500, 40, 212, 10.5
+WIDTH, ROW, CHIPS, CELL, LEFT, LINE = 1290, 17, 500, 40, 240, 11
 INK, PALE, RULE = "#1a1c2c", "#f3f4fa", "#c5c8dc"
 
 
@@ -65,9 +65,9 @@ def wrapped(words: list[str], width: int) -> list[str]:
     """Return the words in lines of at most `width` characters."""
     lines = [""]
     for word in words:
-        if lines[-1] and len(lines[-1]) + len(word) + 3 > width:
+        if lines[-1] and len(lines[-1]) + len(word) + 2 > width:
             lines.append("")
-        lines[-1] += ("   " if lines[-1] else "") + word
+        lines[-1] += (", " if lines[-1] else "") + word
     return lines
 
 
@@ -89,7 +89,7 @@ def draw(storeys: dict[str, str], counts: Counter[tuple[str, str]]) -> str:
     for row, name in enumerate(names):
         modules = [module for module, storey in storeys.items() if storey == name]
         lines = wrapped(modules, 78)
-        height = max(CELL, ROW * len(lines) + 12)
+        height = max(CELL, ROW * len(lines) + 20)
         parts.append(
             f'<rect x="8" y="{y:g}" width="{LEFT + CHIPS:g}" height="{height - 4:g}" rx="5" '
             f'fill="{PALE}" stroke="{RULE}"/>'

@@ -7,6 +7,7 @@ this module turns those that leave `docs/` into links within the site.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -29,10 +30,10 @@ PAGES = {
     "coupler/FORMAT.md": "format.md",
     "benchmarks/README.md": "how-we-measure.md",
     "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
 }
 PLACES = PAGES | {
     "README.md": "index.md",
-    "CONTRIBUTING.md": "architecture.md",
     "benchmarks": "how-we-measure.md",
     "benchmarks/results": "how-we-measure.md",
     "examples": "examples.md",
@@ -42,6 +43,8 @@ API = {
     "coupler": "coupler/__init__.py",
     "kernels": "kernels/__init__.py",
 }
+PACKAGES = {"cudaq_target.coupler", "cudaq_target.kernels"}
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]*)(#[^)\s]*)?\)")
 CODE = re.compile(r"^```.*?^```$|^    .*?$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
@@ -56,6 +59,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, source in API.items():
         content = api_page(name, ROOT / source)
         files.append(File.generated(config, f"reference/{name}.md", content=content))
+    files.append(File.generated(config, "reference/other.md", content=other_names_page()))
     return files
 
 
@@ -112,17 +116,30 @@ def outside_code(markdown: str, change: Callable[[str], str]) -> str:
 
 
 def examples_page() -> str:
-    """Return a page with every program of `examples/`: what it does, then its text."""
-    sections = []
+    """Return a page with every program and notebook of `examples/`: what it does, then its text."""
+    sections = ["# Examples\n\nPrograms of the folder `examples/`; tests run them."]
     for path in sorted((ROOT / "examples").glob("*.py")):
         text = path.read_text()
         said = ast.get_docstring(ast.parse(text)) or ""
         body = text.partition('"""')[2].partition('"""')[2].strip()
-        name = path.stem.replace("_", "-")
-        sections.append(f"## {path.name} {{ #{name} }}\n\n{said}\n\n```py\n{body}\n```")
-    return "# Examples\n\nPrograms of the folder `examples/`; tests run them.\n\n" + "\n\n".join(
-        sections
-    )
+        sections.append(f"{heading(path)}\n\n{said}\n\n```py\n{body}\n```")
+    for path in sorted((ROOT / "examples").glob("*.ipynb")):
+        cells = json.loads(path.read_text())["cells"]
+        sections.append("\n\n".join([heading(path), *map(cell_text, cells)]))
+    return "\n\n".join(sections)
+
+
+def heading(path: Path) -> str:
+    """Return the heading of one example, with the anchor that `place_of` points at."""
+    return f"## {path.name} {{ #{path.stem.replace('_', '-')} }}"
+
+
+def cell_text(cell: dict[str, str | list[str]]) -> str:
+    """Return one cell of a notebook as Markdown; its headings go below that of the notebook."""
+    text = "".join(cell["source"])
+    if cell["cell_type"] == "code":
+        return f"```py\n{text}\n```"
+    return re.sub(r"^#", "###", text, flags=re.MULTILINE)
 
 
 def commands_page() -> str:
@@ -157,3 +174,24 @@ def public_paths(package: str, source: Path) -> Iterator[str]:
     for name in values["__all__"]:
         module, _, other_name = values["_MODULES"][name].partition(":")
         yield f"{package}.{module}.{other_name or name}"
+
+
+def other_names_page() -> str:
+    """Return a page of the names that code on the pages imports from modules below the packages."""
+    known = set()
+    for name, source in API.items():
+        package = "cudaq_target" if name == "cudaq_target" else f"cudaq_target.{name}"
+        known |= set(public_paths(package, ROOT / source))
+    used = {
+        f"{node.module}.{alias.name}"
+        for page in sorted((ROOT / "docs").glob("*.md"))
+        for block in BLOCK.findall(page.read_text())
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("cudaq_target.")
+        and node.module not in PACKAGES
+        for alias in node.names
+    }
+    entries = [f"::: {path}" for path in sorted(used - known)]
+    head = "# Other names\n\nWhat the code on these pages imports from modules of the packages."
+    return "\n\n".join([head, *entries]) + "\n"
