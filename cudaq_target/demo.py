@@ -144,8 +144,7 @@ def run(
 
     Args:
         n_qubits: 2 or 4.
-        n_shots: Shots of each basis at each point of the loop with fixed shots; None for what
-            chemical accuracy takes.
+        n_shots: Of each basis at each point of the fixed loop; None for chemical accuracy.
         seed: Makes the result reproducible.
         picture: File to write.
         report: File to write, HTML.
@@ -165,18 +164,14 @@ def run(
     """
     problem = hydrogen(n_qubits)
     begin, phases = time.perf_counter(), Phases()
-    with ExitStack() as stack:
-        stack.enter_context(interruptible())  # ends the controller, too
+    with interruptible(), ExitStack() as stack:  # Ctrl-C ends the controller, too
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cudaq-target-"))
         log = Path(folder) / "events.jsonl" if events is None else Path(events)
         place = endpoint or stack.enter_context(controller_process("local", seed=seed))
         tell = stack.enter_context(progress_bar("energy of H2", problem, progress))
-        streaming = Settings(seed=seed, final_error=final_error_ha)
         with phases.phase("run"):
-            streamed = _streamed(problem, streaming, place, log, tell)
-        same = _same_error(streamed)
-        jobs = Settings(seed=seed, fixed_shots=n_shots or problem.fixed_shots, final_shots=same)
-        fixed = vqe(problem, jobs, endpoint=place, events=tell)
+            streamed = _streamed(problem, seed, final_error_ha, place, log, tell)
+        fixed = _fixed(problem, n_shots, seed, streamed, place, tell)
         seconds = time.perf_counter() - begin
         write_report(log, report)
     result = Result(
@@ -191,22 +186,43 @@ def run(
     )
     _draw(result)
     if manifest is not None:
-        asked = {
-            "system": "h2",
-            "qubits": n_qubits,
-            "machine": endpoint or "local",
-            "error": final_error_ha,
-            "seed": seed,
-        }
-        written = None if events is None else Path(events)
-        write(of_loop("vqe", asked, streamed, phases, events=written), manifest)
+        _note(manifest, streamed, phases, events, (n_qubits, endpoint, final_error_ha, seed))
     return result
 
 
+def _note(
+    manifest: str | Path,
+    streamed: VqeResult,
+    phases: Phases,
+    events: str | Path | None,
+    asked: tuple[int, str | None, float | None, int],
+) -> None:
+    """Write the manifest of the streamed loop."""
+    named = dict(zip(("qubits", "machine", "error", "seed"), asked, strict=True))
+    written = None if events is None else Path(events)
+    of_run = {"system": "h2", **named, "machine": named["machine"] or "local"}
+    write(of_loop("vqe", of_run, streamed, phases, events=written), manifest)
+
+
+def _fixed(
+    problem: System,
+    n_shots: int | None,
+    seed: int,
+    streamed: VqeResult,
+    endpoint: str,
+    tell: Sink,
+) -> VqeResult:
+    """Run the loop with fixed shots, up to the error of the one that streams."""
+    same = _same_error(streamed)
+    jobs = Settings(seed=seed, fixed_shots=n_shots or problem.fixed_shots, final_shots=same)
+    return vqe(problem, jobs, endpoint=endpoint, events=tell)
+
+
 def _streamed(
-    problem: System, settings: Settings, endpoint: str, log: Path, tell: Sink
+    problem: System, seed: int, error_ha: float | None, endpoint: str, log: Path, tell: Sink
 ) -> VqeResult:
     """Run the loop that stops early; its events go to a file and to the progress bar."""
+    settings = Settings(seed=seed, final_error=error_ha)
     with EventFile(log) as write:
 
         def sink(event: Event) -> None:

@@ -24,6 +24,17 @@ Record = Annotated[Path | None, typer.Option(help="Write a record to this new fi
 Manifest = Annotated[
     Path | None, typer.Option(help="Write what ran, where, and what came out to this JSON file.")
 ]
+DecodeServer = Annotated[
+    str | None,
+    typer.Option(metavar="ENDPOINT", help="A decode server that runs; else one is started."),
+]
+InPython = Annotated[
+    bool, typer.Option("--python", help="Start the server in Python, not in machine code.")
+]
+ConfigOut = Annotated[
+    Path | None,
+    typer.Option(help="Write the decoder's settings for `decode-server --config`, and end."),
+]
 
 
 @loop.command()
@@ -40,13 +51,8 @@ def memory(
         float | None, typer.Option(help="From a round to its answer (µs); by default the cadence.")
     ] = None,
     decoder: Annotated[str, typer.Option(help="union_find, lookup or pymatching.")] = "union_find",
-    server: Annotated[
-        str | None,
-        typer.Option(metavar="ENDPOINT", help="A decode server that runs; else one is started."),
-    ] = None,
-    python: Annotated[
-        bool, typer.Option("--python", help="Start the server in Python, not in machine code.")
-    ] = False,
+    server: DecodeServer = None,
+    python: InPython = False,
     wait: Annotated[
         str, typer.Option(help="How both ends wait: adaptive, busy, yield or block.")
     ] = "adaptive",
@@ -62,10 +68,7 @@ def memory(
     replay: Annotated[
         Path | None, typer.Option(help="Repeat a run from its record; other options are unused.")
     ] = None,
-    config_out: Annotated[
-        Path | None,
-        typer.Option(help="Write the decoder's settings for `decode-server --config`, and end."),
-    ] = None,
+    config_out: ConfigOut = None,
     manifest: Manifest = None,
     json: Json = False,
 ) -> None:

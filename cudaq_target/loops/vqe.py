@@ -226,8 +226,7 @@ def vqe(
     prepared = observed(problem.kernel, problem.terms, problem.start, names=problem.names)
     estimator = EnergyEstimator(prepared.groups, prepared.constant, prior_shots=PRIOR_SHOTS)
     policy = chosen.policy(problem, optimiser)
-    with ExitStack() as stack:
-        stack.enter_context(interruptible())
+    with interruptible(), ExitStack() as stack:
         if endpoint is None:
             process = controller_process(
                 machine, device=device, noise=noise, seed=chosen.seed, cadence_hz=cadence_hz
@@ -235,7 +234,7 @@ def vqe(
             endpoint = stack.enter_context(process)
         link = stack.enter_context(connect(endpoint, timeout_s=_CONNECT_S))
         specs = _specs(link)
-        loop = FeedbackLoop(
+        done = FeedbackLoop(
             link,
             prepared.program,
             estimator,
@@ -245,8 +244,7 @@ def vqe(
             events=events,
             record=record,
             **_labels(problem),
-        )
-        done = loop.run()
+        ).run()
         telemetry.round_trips(str(link.endpoint), done.rtt_ns)
         return _result(problem, estimator.bases, done, specs)
 
