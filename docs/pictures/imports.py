@@ -31,7 +31,7 @@ STOREYS = {
     "gates": "Values, errors, units",
 }
 WINGS = {"coupler": "Coupler", "kernels": "Kernels"}
-WIDTH, ROW, CHIPS, CELL, LEFT, LINE = 1290, 17, 500, 40, 240, 11
+WIDTH, ROW, CHIPS, CELL, LEFT, LINE = 1240, 17, 500, 40, 240, 11
 INK, PALE, RULE = "#1a1c2c", "#f3f4fa", "#c5c8dc"
 
 
