@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import runpy
 import sys
@@ -105,6 +106,18 @@ def test_commands_on_pages_have_the_options_they_name(page: Path) -> None:
 def test_tables_hold_the_figures_of_the_records(page: Path) -> None:
     text = page.read_text()
     assert with_rows(text) == text, "renew it: python -m benchmarks.table"
+
+
+def test_the_table_of_shots_holds_the_figures_of_its_record() -> None:
+    page = (ROOT / "docs" / "loops.md").read_text()
+    lines = page.partition("| 200 starts |")[2].splitlines()[2:7]
+    record = json.loads((ROOT / "benchmarks" / "results" / "loop-vqe.json").read_text())
+    rows = [row for row in record["rows"] if row["name"].startswith("shots to the ground state")]
+    for line, row in zip(lines, rows, strict=False):
+        _, _, shots, peer, ratio, *_ = (cell.strip() for cell in line.split("|"))
+        assert abs(float(shots.replace(",", "")) - row["value"]) <= 0.5, line
+        assert abs(float(ratio.rstrip("×")) - row["ratio"]) <= 0.05, line
+        assert peer.rpartition(" ")[2].replace(",", "") == row["peer"].rpartition(" ")[2], line
 
 
 def test_tables_name_their_record_and_ask_for_rows_that_exist() -> None:
