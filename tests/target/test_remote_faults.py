@@ -159,11 +159,13 @@ def test_what_the_device_cannot_run_is_refused_in_its_words(place):
 
 
 def test_a_machine_that_fails_in_mid_run(place):
-    with served(place, Watched(fail_after=1024)):
+    watched = Watched(fail_after=1024)
+    with served(place, watched):
         choose(place)
         with pytest.raises(RunFailedError, match="the laser went out") as caught:
             cudaq.sample(flip, shots_count=5000)
-        assert (caught.value.n_received, caught.value.n_shots) == (1024, 5000)
+        assert 1024 <= watched.n_measured < 5000  # turns of the machine have lengths of their own
+        assert (caught.value.n_received, caught.value.n_shots) == (watched.n_measured, 5000)
         assert len(caught.value.job_id) == 16
 
 
