@@ -36,6 +36,7 @@ from cudaq_target.coupler.stream import SHOT_BATCH, SHOT_END, SHOT_GAP, split_pa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from typing_extensions import Buffer
 
     from cudaq_target.coupler.link import Link
@@ -129,7 +130,7 @@ class ControlClient:
         self,
         program_id: int,
         n_shots: int,
-        parameters: Sequence[float] = (),
+        parameters: Sequence[float] | NDArray[np.float64] = (),
         *,
         deadline_ns: int = 0,
         window: int = 4096,
