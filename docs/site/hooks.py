@@ -87,7 +87,7 @@ def place_of(path: str) -> tuple[str, str]:
     if path in PLACES:
         return PLACES[path], ""
     if path.startswith("examples/"):
-        return "examples.md", "#" + PurePosixPath(path).stem.replace("_", "-")
+        return "examples.md", "#" + anchor_of(PurePosixPath(path).name)
     if path.startswith("benchmarks/results/"):
         return "how-we-measure.md", "#" + PurePosixPath(path).stem
     return path.removeprefix("docs/"), ""
@@ -116,13 +116,17 @@ def outside_code(markdown: str, change: Callable[[str], str]) -> str:
 
 
 def examples_page() -> str:
-    """Return a page with every program and notebook of `examples/`: what it does, then its text."""
+    """Return a page with every program, script and notebook of `examples/`."""
     sections = ["# Examples\n\nPrograms of the folder `examples/`; tests run them."]
     for path in sorted((ROOT / "examples").glob("*.py")):
         text = path.read_text()
         said = ast.get_docstring(ast.parse(text)) or ""
         body = text.partition('"""')[2].partition('"""')[2].strip()
         sections.append(f"{heading(path)}\n\n{said}\n\n```py\n{body}\n```")
+    sections += [
+        f"{heading(path)}\n\n```sh\n{path.read_text().strip()}\n```"
+        for path in sorted((ROOT / "examples").glob("*.sh"))
+    ]
     for path in sorted((ROOT / "examples").glob("*.ipynb")):
         cells = json.loads(path.read_text())["cells"]
         sections.append("\n\n".join([heading(path), *map(cell_text, cells)]))
@@ -131,7 +135,12 @@ def examples_page() -> str:
 
 def heading(path: Path) -> str:
     """Return the heading of one example, with the anchor that `place_of` points at."""
-    return f"## {path.name} {{ #{path.stem.replace('_', '-')} }}"
+    return f"## {path.name} {{ #{anchor_of(path.name)} }}"
+
+
+def anchor_of(name: str) -> str:
+    """Return the anchor of one example; a program and its job script have different ones."""
+    return re.sub(r"[_.]", "-", name)
 
 
 def cell_text(cell: dict[str, str | list[str]]) -> str:
