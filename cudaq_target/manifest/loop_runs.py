@@ -314,7 +314,7 @@ def _of_drift(found: DriftResult) -> Result:
         standard_error=_finite(scale * data["rabi_relative_std"]),
         method="filter over probe shots between those of the payload",
         n_used=data["n_probe_shots"],
-        figures=_plain(data),
+        figures=_plain({**data, "n_shots": data["n_probe_shots"] + data["n_payload_shots"]}),
     )
 
 
