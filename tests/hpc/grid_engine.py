@@ -16,7 +16,7 @@ from tests.hpc.daemons import (
     SEARCH_PATH,
     as_user,
     call,
-    end_by_number,
+    end_all_with,
     need,
     network_namespace,
     running,
@@ -180,6 +180,7 @@ def grid_engine_cluster() -> Iterator[GridEngine]:
         _make_cell(state, host, environment)
         work.mkdir()
         work.chmod(0o1777)
+        stack.callback(end_all_with, f"SGE_ROOT={state / 'root'}")
         log = state / "out"
         inside = ["ip", "netns", "exec", namespace.name]
         master = [*inside, *as_user(ADMIN), "sge_qmaster"]
@@ -192,7 +193,6 @@ def grid_engine_cluster() -> Iterator[GridEngine]:
             yield cluster
         finally:
             cluster.cancel_all()
-            _end_shepherds(state)
 
 
 def add_queue(cluster: GridEngine, hooks: Path, name: str, values: str) -> None:
@@ -274,9 +274,3 @@ def _file(cluster: GridEngine, name: str, text: str) -> Path:
     path.write_text(text)
     path.chmod(0o644)
     return path
-
-
-def _end_shepherds(state: Path) -> None:
-    """What watches over a job ends with it; one that does not is ended."""
-    for path in (state / "spool" / "execd").glob("*/active_jobs/*/pid"):
-        end_by_number(int(path.read_text()))

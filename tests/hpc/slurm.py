@@ -15,6 +15,7 @@ from tests.hpc.daemons import (
     SEARCH_PATH,
     as_user,
     call,
+    end_all_with,
     free_port,
     need,
     running,
@@ -162,6 +163,7 @@ def slurm_cluster(hooks: Path, resources: Mapping[str, int]) -> Iterator[Slurm]:
         configuration = _write_configuration(state, hooks, resources)
         environment = {**os.environ, "PATH": SEARCH_PATH, "SLURM_CONF": str(configuration)}
         cluster = Slurm(state, work, environment)
+        stack.callback(end_all_with, f"SLURM_CONF={configuration}")
         log = state / "out"
         stack.enter_context(
             running(["slurmctld", "-D", "-c", "-f", configuration], log, environment)
