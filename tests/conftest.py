@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from importlib.util import find_spec
 
 import pytest
@@ -12,6 +13,9 @@ SET_UP = "pip install -e '.[cu12,cli,draw,emu]' --group test --group lint"
 
 def pytest_configure() -> None:
     """The compiled ring is the part that a source tree without an installation lacks."""
+    # A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if find_spec("cudaq_target") is None or find_spec("cudaq_target.coupler") is None:
         raise pytest.UsageError(f"cudaq_target is not installed; run `make test`, or: {SET_UP}")
     if find_spec("hypothesis") is None:
