@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cudaq_target.cloud.errors import CredentialsError
+from cudaq_target.cloud.errors import CredentialsError, JobEnvironmentError
 from cudaq_target.coupler.errors import (
     CouplerError,
     DecoderConfigError,
@@ -44,6 +44,7 @@ _INPUT_ERRORS = (
     EventFileError,
     ExperimentError,
     InsecureEndpointError,
+    JobEnvironmentError,
     KernelInputError,
     KeyFileError,
     MachineRefusedError,

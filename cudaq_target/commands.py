@@ -194,7 +194,7 @@ def run_(
         str | None,
         typer.Option(
             help="local, qutip, emu-sv, emu-mps, auto-emulator, a device of Pasqal Cloud "
-            "(EMU_FREE, …), or the endpoint of a controller."
+            "(EMU_FREE, …), qrmi or qrmi:NAME (a QPU of this job), or the endpoint of a controller."
         ),
     ] = None,
     device: Device = None,

@@ -88,4 +88,9 @@ def test_bad_input_has_its_own_exit_code(account, said, program, monkeypatch):
     code, _, err = said("run", program, "--machine", "EMU_FREE", "--detach")
     assert code == 2
     assert "PASQAL_USERNAME" in err
+    monkeypatch.setenv("QRMI_JOB_QPU_RESOURCES", "one,two")
+    monkeypatch.setenv("QRMI_JOB_QPU_TYPES", "pasqal-local")
+    code, _, err = said("run", program)
+    assert code == 2
+    assert "2 resources (one, two)" in err
     assert submitted(account) == 0
