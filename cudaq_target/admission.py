@@ -61,8 +61,8 @@ def admission(
     Raises:
         OptionError: A number is negative or no number.
 
-    >>> admission(2, 2, 100, 5000, cycle_s=0.2).seconds
-    20.0005
+    >>> admission(2, 2, 100, 5000, cycle_s=0.5).seconds
+    50.0005
     """
     if not isinstance(n_shots, int) or isinstance(n_shots, bool) or n_shots < 0:
         raise OptionError(f"n_shots {n_shots!r}", "not allowed", "Give a whole number, 0 or more")

@@ -77,21 +77,18 @@ def report(
     kind = _kind(source)
     if bench and form is not Form.OPENQSE:
         raise OptionError("--bench", "it has figures for a card", "Give --format openqse as well")
-    said = {
-        "authors": authors,
-        "institutions": institutions,
-        "problem": problem,
-        "method_proof": method_proof,
-    }
+    said = {"authors": authors, "institutions": institutions, "problem": problem}
+    said["method_proof"] = method_proof
     if kind == "manifest":
         from cudaq_target.manifest.model import read  # noqa: PLC0415
 
         found = _told(read(source), said)
         _put(_of_manifest(found, form or Form.TEXT, bench or [], path, json=json), output)
         return
-    for name, value in {"--path": path, **{f"--{key}": text for key, text in said.items()}}.items():
+    for name, value in {"path": path, **said}.items():
         if value is not None:
-            raise OptionError(name.replace("_", "-"), f"{source} is no manifest", "Leave it out")
+            option = f"--{name.replace('_', '-')}"
+            raise OptionError(option, f"{source} is no manifest", "Leave it out")
     if kind == "events":
         _report_events(source, form, output)
     else:

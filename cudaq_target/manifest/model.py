@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -124,14 +124,18 @@ class Manifest:
     about: About = field(default_factory=About)
     rerun: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        """Take secrets out at once: no report and no `repr` of a manifest has them either."""
+        for entry in fields(self):
+            object.__setattr__(self, entry.name, _without_secrets(getattr(self, entry.name)))
+
     def as_data(self) -> dict[str, Any]:
-        """Return plain data as it is written, without secrets."""
+        """Return plain data as it is written."""
         content: dict[str, Any] = {"format": FORMAT, "version": VERSION}
         for entry in fields(self):
             value = getattr(self, entry.name)
             content[entry.name] = asdict(value) if isinstance(value, Result | About) else value
-        cleaned: dict[str, Any] = without_secrets(content)
-        return cleaned
+        return content
 
     def to_json(self) -> str:
         """Serialise."""
@@ -229,6 +233,13 @@ def schema() -> dict[str, Any]:
     text = Path(__file__).with_name("schema.json").read_text(encoding="utf-8")
     content: dict[str, Any] = json.loads(text)
     return content
+
+
+def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - a field of any kind
+    if not isinstance(value, Result | About):
+        return without_secrets(value)
+    parts = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    return replace(value, **without_secrets(parts))
 
 
 def _refuse(name: str) -> None:

@@ -11,7 +11,7 @@ from cudaq_target.watch.style import STYLE
 from cudaq_target.watch.words import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cudaq_target.manifest.model import Manifest
 
@@ -51,7 +51,7 @@ def _table(told: Sequence[Line]) -> str:
     return f"<section>\n<h2>What ran</h2>\n<table>\n{cells}</table>\n</section>"
 
 
-def _bars(counts: dict[str, int]) -> str:
+def _bars(counts: Mapping[str, int]) -> str:
     """Draw the most frequent outcomes."""
     if not counts:
         return ""

@@ -71,7 +71,7 @@ def _cleaned(content: Any, known: list[str]) -> Any:  # noqa: ANN401 - plain dat
             for name, value in content.items()
         }
     if isinstance(content, list | tuple):
-        return [_cleaned(value, known) for value in content]
+        return type(content)(_cleaned(value, known) for value in content)
     return content
 
 

@@ -203,8 +203,9 @@ def _source(program: Program | AnalogProgram) -> dict[str, Any] | None:
     if isinstance(program, AnalogProgram):
         return None
     circuit = program.circuit
-    for entry in (*circuit.gates, *circuit.measurements):
-        place = entry.source
-        file = None if place.file is None else Path(place.file).name
-        return {"kernel": circuit.kernel, "file": file, "line": place.line}
-    return {"kernel": circuit.kernel, "file": None, "line": None}
+    places = [entry.source for entry in circuit.gates]
+    places += [entry.source for entry in circuit.measurements]
+    if not places:
+        return {"kernel": circuit.kernel, "file": None, "line": None}
+    file = None if places[0].file is None else Path(places[0].file).name
+    return {"kernel": circuit.kernel, "file": file, "line": places[0].line}

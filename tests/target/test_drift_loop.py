@@ -8,6 +8,7 @@ from math import pi
 import numpy as np
 import pytest
 
+from cudaq_target import manifest
 from cudaq_target.analog.ansatz import Shape, analog_ansatz
 from cudaq_target.analog.model import AnalogSpec, Waveform
 from cudaq_target.analog.program import build
@@ -222,7 +223,10 @@ def test_command(payload, tmp_path, capsys) -> None:
     path = tmp_path / "program.json"
     path.write_text(payload.to_json())
     words = ["loop", "drift", str(path), "--shots", "60", "--detuning-per-min", "0", "--json"]
-    assert run(words) == 0
+    assert run([*words, "--manifest", str(tmp_path / "manifest.json")]) == 0
     found = json.loads(capsys.readouterr().out)
+    written = manifest.read(tmp_path / "manifest.json")
+    assert written.result.value == found["rabi_scale"]
+    assert (written.n_shots, written.result.n_used) == (60, found["n_probe_shots"])
     assert found["n_probe_shots"] + found["n_payload_shots"] == 60
     assert found["is_calibrated"]

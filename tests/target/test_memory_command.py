@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cudaq_target import cli
+from cudaq_target import cli, manifest
 from cudaq_target.coupler.decode_service import DecodeService
 from cudaq_target.coupler.decoder_config import read_decoders
 
@@ -16,9 +16,14 @@ SHORT = ("loop", "memory", "--code", "repetition", "--shots", "40", "--python")
 
 
 def test_a_run_and_its_replay_say_the_same(tmp_path: Path, capsys) -> None:
-    record = str(tmp_path / "run.rec")
-    assert cli.main([*SHORT, "--record", record, "--json"]) == 0
+    record, written = str(tmp_path / "run.rec"), tmp_path / "manifest.json"
+    words = [*SHORT, "--record", record, "--manifest", str(written), "--json"]
+    assert cli.main(words) == 0
     first = json.loads(capsys.readouterr().out)
+    found = manifest.read(written)
+    assert found.result.value == first["logical_error_rate"]
+    assert list(found.result.interval) == first["interval"]
+    assert manifest.rerun(found).agreement == "identical"
     assert cli.main(["loop", "memory", "--replay", record, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     for one in (first, again):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cudaq_target import cli
+from cudaq_target import cli, manifest
 from cudaq_target.analog.rules import analog_rules
 from cudaq_target.coupler.loops.events import read_events
 from cudaq_target.coupler.loops.policies import Minimum
@@ -212,8 +212,10 @@ def test_the_command(endpoint, tmp_path, capsys):
     path = tmp_path / "path.json"
     path.write_text("[[0, 0], [1, 0], [2, 0]]")
     words = ["loop", "mis", str(path), "--machine", endpoint, "--points", "4", "--json"]
-    assert cli.main(words) == 0
+    assert cli.main([*words, "--manifest", str(tmp_path / "manifest.json")]) == 0
     data = json.loads(capsys.readouterr().out)
+    found = manifest.read(tmp_path / "manifest.json").result
+    assert (found.value, list(found.interval)) == (data["p_optimum"], data["p_interval"])
     assert data["best"] == [0, 2]
     assert (data["graph"], data["optimum"], data["n_edges"]) == ("path", 2, 2)
     path.write_text("[[0, 0], [1]]")
