@@ -7,40 +7,16 @@ import math
 import os
 import platform
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-from cudaq_target import host
-from cudaq_target.errors import TargetError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-Status = Literal["ok", "off", "problem"]
+from cudaq_target import host, surroundings
+from cudaq_target.findings import Finding, guarded
 
 _DISTRIBUTION = "cudaq-target"
 _PLUGIN_GROUP = "cudaq.backends"
 _CUDA_SUCCESS = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        name: What it is.
-        status: `ok`, `off` (absent, and not needed for gate kernels on the embedded emulator) or
-            `problem`.
-        found: What was found.
-        remedy: What to do about it; empty where there is nothing to do.
-    """
-
-    name: str
-    status: Status
-    found: str
-    remedy: str = ""
 
 
 def examine() -> tuple[Finding, ...]:
@@ -62,6 +38,7 @@ def examine() -> tuple[Finding, ...]:
         _emulator(),
         _cache(),
         _settings(),
+        *surroundings.examine(),
     )
 
 
@@ -81,6 +58,7 @@ _NEEDED = (
     ("scipy", "synthesis"),
     ("numba", "fast pulses and emulation"),
     ("qiskit", "synthesis of larger gates"),
+    ("jsonschema", "programs in Pulser's JSON"),
     ("platformdirs", "cache and settings"),
 )
 _OPTIONAL = (
@@ -91,6 +69,12 @@ _OPTIONAL = (
     ("emu-mps", "machine='emu-mps'", f"pip install '{_DISTRIBUTION}[emu-torch]'"),
     ("pyzmq", "links over ipc:// and tcp://", "pip install pyzmq"),
     ("pymatching", "the decoder of that name", f"pip install '{_DISTRIBUTION}[decode]'"),
+    ("pasqal-cloud", "the machines of Pasqal Cloud", f"pip install '{_DISTRIBUTION}[cloud]'"),
+    ("qrmi", "QPUs that a scheduler gives", f"pip install '{_DISTRIBUTION}[qrmi]'"),
+    ("distributed", "sweeps with Dask", f"pip install '{_DISTRIBUTION}[sweep]'"),
+    ("qiskit-pasqal-provider", "programs of Qiskit", f"pip install '{_DISTRIBUTION}[qiskit]'"),
+    ("prometheus-client", "metrics", f"pip install '{_DISTRIBUTION}[metrics]'"),
+    ("opentelemetry-sdk", "traces", f"pip install '{_DISTRIBUTION}[otel]'"),
 )
 
 
@@ -210,7 +194,7 @@ def _emulator() -> Finding:
             f"{usable_threads()} threads, {free / 2**30:.1f} GiB free: up to {n_qubits} qubits",
         )
 
-    return _guarded("emulator", examine_memory)
+    return guarded("emulator", examine_memory)
 
 
 def _cache() -> Finding:
@@ -231,7 +215,7 @@ def _cache() -> Finding:
         size = f"{path.stat().st_size / 1e3:.0f} kB" if path.is_file() else "still empty"
         return Finding("pulse cache", "ok", f"{path} ({size})")
 
-    return _guarded("pulse cache", examine_cache)
+    return guarded("pulse cache", examine_cache)
 
 
 def _settings() -> Finding:
@@ -253,17 +237,7 @@ def _settings() -> Finding:
         shown = (f"{k}={v}" for k, v in values.items() if v is not None)
         return Finding("settings", "ok", ", ".join(shown))
 
-    return _guarded("settings", examine_settings)
-
-
-def _guarded(name: str, look: Callable[[], Finding]) -> Finding:
-    """Turn what prevents a look into a finding."""
-    try:
-        return look()
-    except TargetError as error:
-        return Finding(name, "problem", str(error), "Correct it where the message says")
-    except ImportError as error:
-        return Finding(name, "problem", str(error), f"pip install {_DISTRIBUTION}")
+    return guarded("settings", examine_settings)
 
 
 def _version(distribution: str) -> str | None:

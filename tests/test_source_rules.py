@@ -58,3 +58,40 @@ def test_importing_the_package_imports_only_the_standard_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("cudaq_target.coupler", {"cudaq", "numba", "numpy", "pulser", "scipy", "zmq"}),
+        ("cudaq_target.kernels", {"cudaq", "cupy", "numba", "pulser", "scipy"}),
+        ("cudaq_target.loops", {"cudaq", "matplotlib", "numba", "pulser", "scipy"}),
+        ("cudaq_target.cli", {"cudaq", "matplotlib", "numba", "pulser", "qiskit", "scipy"}),
+        ("cudaq_target.commands", {"cudaq", "matplotlib", "numba", "pulser", "qiskit", "scipy"}),
+    ],
+)
+def test_heavy_modules_are_loaded_when_they_are_used(module: str, absent: set[str]) -> None:
+    code = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not absent & set(done.stdout.split())
+
+
+def test_importing_and_naming_everything_warns_of_nothing() -> None:
+    """CUDA-Q's own announcement at its import apart; warnings would stop `python -W error`."""
+    code = (
+        "import warnings; warnings.filterwarnings('ignore', 'The CUDA-Q', FutureWarning)\n"
+        "import cudaq_target, cudaq_target.coupler, cudaq_target.kernels\n"
+        "for package in (cudaq_target, cudaq_target.coupler, cudaq_target.kernels):\n"
+        "    [getattr(package, name) for name in package.__all__]\n"
+        "import cudaq\n"
+        "cudaq.set_target('pasqal', seed=1)\n"
+        "kernel, angle = cudaq.make_kernel(float)\n"
+        "q = kernel.qalloc(2)\n"
+        "kernel.ry(angle, q[0])\n"
+        "kernel.cx(q[0], q[1])\n"
+        "assert len(cudaq_target.shots_of(cudaq.sample(kernel, 0.3, shots_count=10))) == 10\n"
+        "cudaq_target.compile(kernel, 0.3).draw()\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
