@@ -236,14 +236,8 @@ def run_(
         machine_name = session.options.machine
         device_name = kernel_file.device_name(session)
     if json:
-        _print_json(
-            {
-                "machine": machine_name,
-                "device": device_name,
-                "n_shots": n_shots,
-                "counts": counts,
-            }
-        )
+        origin = {"machine": machine_name, "device": device_name}
+        _print_json({**origin, "n_shots": n_shots, "counts": counts})
     else:
         for bits, number in counts.items():
             typer.echo(f"{bits} {number}")
