@@ -22,7 +22,7 @@ test: $(INSTALLED)
 # Starts a Slurm and a Grid Engine on 127.0.0.1; installs them first, where apt and root are there.
 test-hpc: $(INSTALLED)
 	@$(BIN)/python .ci/install_hpc.py
-	@$(BIN)/python -m pytest -q -m hpc -rs tests/hpc
+	@$(BIN)/python -m pytest -q -m 'hpc or promtool' -rs tests/hpc
 
 lint: $(INSTALLED)
 	@status=0; \
