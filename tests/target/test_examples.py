@@ -137,6 +137,12 @@ def test_every_example_is_tested() -> None:
     assert not {path.stem for path in FOLDER.glob("*.py") if path.stem not in tests}
 
 
+def test_the_list_names_every_example() -> None:
+    text = (FOLDER / "README.md").read_text()
+    names = {path.name for path in FOLDER.iterdir() if path.suffix in (".py", ".ipynb", ".sh")}
+    assert not {name for name in names if f"({name})" not in text}
+
+
 def test_drift_tracking(tmp_path: Path, capsys) -> None:
     error, with_feedback, without = main_of("drift_tracking")(450, tmp_path / "drift.png")
     assert error < 0.005
