@@ -39,10 +39,12 @@ PACKAGES = (
     "mqt.qmap",
     "numba",
     "numpy",
+    "pasqal-cloud",
     "pulser-core",
     "pulser-simulation",
     "pyzmq",
     "qiskit",
+    "qrmi",
     "qutip",
     "scipy",
 )
