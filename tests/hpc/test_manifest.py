@@ -20,6 +20,7 @@ from cudaq_target.circuit import Circuit, Gate, Measurement
 from cudaq_target.controller import controller
 from cudaq_target.coupler.server import serve
 from cudaq_target.errors import OptionError, Source
+from cudaq_target.fakes import devices
 from cudaq_target.machines.remote import close_all
 from cudaq_target.manifest import facts, words
 from cudaq_target.manifest.again import same_statistics
@@ -144,6 +145,16 @@ def test_a_controller_repeats_its_shots(gates) -> None:
         assert manifest.rerun(found).agreement == "identical"
         close_all()
     assert found.machine == {"name": endpoint, "is_emulator": None}  # its name does not say it
+
+
+def test_a_cloud_is_compared_by_statistics_and_keeps_its_secrets(account, analog) -> None:
+    there = build(analog.spec, devices.device("EMU_FRESNEL"))
+    _, found = manifest.run(there, 400, machine="EMU_FRESNEL", seed=1)
+    assert (found.machine["is_emulator"], found.result.n_used) == (True, 400)
+    again = manifest.rerun(loads(found.to_json()))
+    assert again.agreement in {"identical", "statistics"}  # the service takes no seed
+    for secret in (account.account.password, account.account.client_secret, account.token):
+        assert secret not in found.to_json() + repr(again)
 
 
 def test_the_command_line_writes_and_repeats(tmp_path: Path, capsys) -> None:

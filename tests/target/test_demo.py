@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cudaq_target import cli
+from cudaq_target import cli, manifest
 from cudaq_target import demo as h2
 from cudaq_target.controller import controller
 from cudaq_target.coupler import serve
@@ -58,9 +58,12 @@ def test_the_loops_are_reproducible(endpoint: str, tmp_path: Path) -> None:
 
 def test_command(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.main([*WORDS, "--json", "--no-progress"]) == 0
+    words = [*WORDS, "--json", "--no-progress", "--manifest", "manifest.json"]
+    assert cli.main(words) == 0
     captured = capsys.readouterr()
     content = json.loads(captured.out)
+    found = manifest.read("manifest.json")
+    assert (found.loop["name"], found.result.value) == ("vqe", content["streamed"]["energy"])
     assert captured.err == ""
     assert content["is_within_tolerance"]
     assert content["fixed"]["n_search"] == 300 * 2 * 7
