@@ -24,7 +24,7 @@ N_SHOTS = 6000
 def expected(sign: float = 1.0) -> np.ndarray:
     """Probabilities of 3 atoms, atom 0 most significant, in the conventions of the AHS schema.
 
-    H = Ω/2 (e^{iφ}|g><r| + h.c.) - Δ n + V; exponentials of 1 ns, read from the text by hand.
+    H = Ω/2 (e^{iφ}|g><r| + h.c.) - Δ n + V; exponentials of 2 ns, read from the text by hand.
     """
     content = json.loads(TEXT)
     drive = content["hamiltonian"]["drivingFields"][0]
@@ -51,15 +51,17 @@ def expected(sign: float = 1.0) -> np.ndarray:
         for b in range(a)
     )
     total, lowering = sum(on(k, number) for k in range(3)), sum(on(k, lower) for k in range(3))
-    state = np.eye(8)[0].astype(complex)
-    for time_ns in np.arange(1000) + 0.5:
+    steps = []
+    for time_ns in np.arange(1.0, 1000.0, 2.0):
         time_s = 1e-9 * time_ns
         rabi, detuning = (1e-6 * np.interp(time_s, *series[n]) for n in ("amplitude", "detuning"))
         times, values = series["phase"]
         phase = sign * values[np.searchsorted(times, time_s, side="right") - 1]
         driven = 0.5 * rabi * np.exp(1j * phase) * lowering
-        energy = driven + driven.conj().T - detuning * total + interaction
-        state = expm(-1e-3j * energy) @ state
+        steps.append(driven + driven.conj().T - detuning * total + interaction)
+    state = np.eye(8)[0].astype(complex)
+    for step in expm(-2e-3j * np.array(steps)):
+        state = step @ state
     return np.abs(state) ** 2
 
 
