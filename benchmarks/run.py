@@ -66,7 +66,14 @@ def main(
     if name not in NAMES:
         print(f"no benchmark {name!r}; known: {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    report, files = measure(name, quick, frames, peer_python)
+    try:
+        report, files = measure(name, quick, frames, peer_python)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("benchmarks", "cudaq_target"):
+            raise
+        install = "`make bench`, or pip install --group bench, installs what is compared"
+        print(f"{name}: {error.name} is not installed; {install}", file=sys.stderr)
+        return 1
     if output is not None:
         write(report, output)
         if output.resolve().parent == RESULTS:

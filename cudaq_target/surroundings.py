@@ -176,7 +176,10 @@ def compiled_loops() -> Finding:
     if place is None and not os.access(folder, os.W_OK):
         return Finding(name, "ok", f"kept in the user's cache, {folder} is not writable")
     return Finding(
-        name, "off", "none yet: the first program takes a minute longer", "cudaq-target warm-up"
+        name,
+        "off",
+        "none yet: the first program compiles them (half a minute)",
+        "cudaq-target warm-up",
     )
 
 

@@ -40,7 +40,7 @@ def warm_up() -> float:
     The first program on a machine does the same, and takes that much longer.
 
     Returns:
-        How long it took (s): about 60 at first, below 1 when everything was there.
+        How long it took (s): about 30 at first, below 1 when everything was there.
     """
     start = time.perf_counter()
     here = Source("warm_up")

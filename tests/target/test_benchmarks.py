@@ -181,6 +181,15 @@ def test_unknown_name(capsys):
     assert "compile, digital" in capsys.readouterr().err
 
 
+def test_a_peer_that_is_not_installed_is_named(monkeypatch, capsys):
+    def fail(*_):
+        raise ModuleNotFoundError("No module named 'mqt'", name="mqt")
+
+    monkeypatch.setattr(run, "measure", fail)
+    assert run.main("compile", quick=True) == 1
+    assert "mqt is not installed; `make bench`" in capsys.readouterr().err
+
+
 def test_probe_prints_json():
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.probes", "run_ours", "ghz-2"],
