@@ -254,7 +254,7 @@ class MachineRuns:
                 run = self._client.run(
                     self._ids[text],
                     n_shots,
-                    parameters,  # type: ignore[arg-type]
+                    parameters,
                     deadline_ns=experiment.deadline_ns,
                     window=window,
                     seed=seed,
