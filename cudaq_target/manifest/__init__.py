@@ -4,11 +4,12 @@ A manifest holds the program itself, so that `rerun` gives the same numbers with
 names what has changed since. It holds no secrets. `cudaq-target report` turns it into a text, a
 page, the fields of the quantum-advantage tracker, or a use-case card of openQSE.
 
+>>> from cudaq_target import manifest
 >>> from cudaq_target.analog.model import AnalogSpec, Waveform
 >>> from cudaq_target.analog.program import build
 >>> program = build(AnalogSpec.of([(0, 0)], Waveform.constant(500, 6.283185307)))
->>> shots, found = run(program, 20, machine="local", seed=1)
->>> rerun(found).agreement
+>>> shots, found = manifest.run(program, 20, machine="local", seed=1)
+>>> manifest.rerun(found).agreement
 'identical'
 """
 
