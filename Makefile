@@ -1,6 +1,7 @@
 # make demo | test | test-hpc | lint | sanitize | bench | docs | clean; the first two install what they need into .venv, once.
 PYTHON ?= python3
 BENCHMARK ?= compile
+WORKERS ?= 2
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv/.installed-bench
@@ -16,7 +17,7 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered || status=1; \
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered || status=1; \
 	exit $$status
 
 # Starts a Slurm and a Grid Engine on 127.0.0.1; installs them first, where apt and root are there.
