@@ -1,4 +1,4 @@
-"""Ctrl-C as `KeyboardInterrupt`, also where a library has taken the signal for itself."""
+"""Ctrl-C as `KeyboardInterrupt`, also where a library has it; with SIGTERM, as a server's end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 # More than a `struct sigaction` has on any platform; its content is handed back as it came.
 _ACTION_BYTES: Final = 512
@@ -37,6 +38,26 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         libc.sigaction(int(signal.SIGINT), before, None)
+
+
+@contextmanager
+def told_to_end() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and Ctrl-C set, for a server that waits for its end.
+
+    The handlers of before come back with the block: a program that serves for a while can be
+    interrupted afterwards. Main thread only, as `signal.signal`.
+    """
+    told = threading.Event()
+
+    def tell(_number: int, _frame: FrameType | None) -> None:
+        told.set()
+
+    before = [(number, signal.signal(number, tell)) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        yield told
+    finally:
+        for number, handler in before:
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @cache

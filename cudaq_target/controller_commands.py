@@ -7,7 +7,6 @@ import gc
 import json as json_format
 import os
 import select
-import signal
 import sys
 import tempfile
 import threading
@@ -20,8 +19,6 @@ from cudaq_target import telemetry
 from cudaq_target.errors import OptionError
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from cudaq_target.coupler.security import ServerSecurity
     from cudaq_target.coupler.server import Server
 
@@ -106,41 +103,41 @@ def serve(
     from cudaq_target import coupler  # noqa: PLC0415
     from cudaq_target.controller import controller  # noqa: PLC0415
     from cudaq_target.controller.machine import EmulatedMachine  # noqa: PLC0415 - loads emulators
+    from cudaq_target.coupler.interrupts import told_to_end  # noqa: PLC0415
 
-    stopped = threading.Event()
-    _stop_on_signals(stopped)
-    sys.setswitchinterval(_SWITCH_S)
-    security = _security(secret, allow or [])
-    made = controller(
-        machine,
-        device=device,
-        noise=noise,
-        seed=seed,
-        cadence_hz=cadence_hz,
-        threads=threads,
-        modulation=modulation,
-    )
-    if isinstance(made, EmulatedMachine):
-        made.warm_up()
-    if metrics_port is not None or metrics_file is not None:
-        telemetry.start(port=metrics_port, file=metrics_file)
-    gc.collect()
-    gc.freeze()  # what was loaded stays, and need not be looked through again and again
-    server = coupler.serve(
-        made,
-        bind,
-        security=security,
-        options=coupler.TransportOptions(slot_bytes=slot_bytes, n_slots=slots, wait="block"),
-        control_options=coupler.ControlOptions(
-            max_clients=max_clients, max_runs=max_runs, lease_ns=int(1e9 * lease_s)
-        ),
-    )
-    telemetry.watch(server)
-    _say_ready(server, machine, cadence_hz, is_json=json)
-    is_orphan = _wait(server, stopped, parent)
-    _close(server)
-    _remove_folder(server.endpoint.place, is_orphan=is_orphan)
-    telemetry.stop()
+    with told_to_end() as stopped:
+        sys.setswitchinterval(_SWITCH_S)
+        security = _security(secret, allow or [])
+        made = controller(
+            machine,
+            device=device,
+            noise=noise,
+            seed=seed,
+            cadence_hz=cadence_hz,
+            threads=threads,
+            modulation=modulation,
+        )
+        if isinstance(made, EmulatedMachine):
+            made.warm_up()
+        if metrics_port is not None or metrics_file is not None:
+            telemetry.start(port=metrics_port, file=metrics_file)
+        gc.collect()
+        gc.freeze()  # what was loaded stays, and need not be looked through again and again
+        server = coupler.serve(
+            made,
+            bind,
+            security=security,
+            options=coupler.TransportOptions(slot_bytes=slot_bytes, n_slots=slots, wait="block"),
+            control_options=coupler.ControlOptions(
+                max_clients=max_clients, max_runs=max_runs, lease_ns=int(1e9 * lease_s)
+            ),
+        )
+        telemetry.watch(server)
+        _say_ready(server, machine, cadence_hz, is_json=json)
+        is_orphan = _wait(server, stopped, parent)
+        _close(server)
+        _remove_folder(server.endpoint.place, is_orphan=is_orphan)
+        telemetry.stop()
 
 
 def _security(secret: Path | None, allow: list[Path]) -> ServerSecurity | None:
@@ -230,11 +227,3 @@ def _summary(server: Server) -> str:
         f"cudaq-target: {count['programs']} programs, {count['runs']} runs{ended}, "
         f"{count.get('measured_shots', 0)} shots measured{busy}{late}"
     )
-
-
-def _stop_on_signals(stopped: threading.Event) -> None:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)

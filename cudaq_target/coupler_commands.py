@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import re
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -17,7 +15,6 @@ from cudaq_target.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import ExitStack
-    from types import FrameType
 
     import numpy as np
     from numpy.typing import NDArray
@@ -92,6 +89,7 @@ def decode_server(
     """Serve decoders until SIGTERM or Ctrl-C; prints the lines of cudaq-qec's decoding server."""
     from cudaq_target.coupler.decode_service import DecodeService  # noqa: PLC0415 - loads NumPy
     from cudaq_target.coupler.decoder_config import read_decoders  # noqa: PLC0415
+    from cudaq_target.coupler.interrupts import told_to_end  # noqa: PLC0415
     from cudaq_target.coupler.security import server_security  # noqa: PLC0415
 
     if (secret is None) != (not allow):
@@ -100,11 +98,11 @@ def decode_server(
     limit_s = None if timeout is None else _duration_ns("--timeout", timeout) / 1e9
     decoders = read_decoders(_text_of("--config", config))
     security = None if secret is None else server_security(secret, allow or [])
-    stopped = threading.Event()
-    _stop_on_signals(stopped)
-    with DecodeService(
-        decoders, bind or [], security=security, options=_options(slot_bytes, slots)
-    ) as service:
+    options = _options(slot_bytes, slots)
+    with (
+        told_to_end() as stopped,
+        DecodeService(decoders, bind or [], security=security, options=options) as service,
+    ):
         _say(service.ready_line())
         waited_s = 0.0
         while service.is_running and not stopped.wait(_LOOK_S):
@@ -284,14 +282,6 @@ def _text_of(what: str, path: Path) -> str:
         raise OptionError(
             f"{what} {str(path)!r}", reason, "Give a text file that exists"
         ) from error
-
-
-def _stop_on_signals(stopped: threading.Event) -> None:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
 
 
 def _say(line: str) -> None:

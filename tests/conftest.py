@@ -30,3 +30,12 @@ def pytest_configure() -> None:
         suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("any speed")
+
+
+@pytest.fixture(autouse=True)
+def signals_stay():
+    """A test that leaves a handler of Ctrl-C would hang one that waits for it, files later."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    assert [signal.getsignal(number) for number in numbers] == before

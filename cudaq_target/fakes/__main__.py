@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from cudaq_target.coupler.interrupts import told_to_end
 from cudaq_target.errors import TargetError
 from cudaq_target.fakes.cloud import FakeCloud
 from cudaq_target.fakes.orders import ENGINES
@@ -36,11 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code.
     """
     options = _parser().parse_args(arguments)
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
     try:
-        with ExitStack() as stack:
+        with told_to_end() as ended, ExitStack() as stack:
             services = [stack.enter_context(service) for service in _services(options, stack)]
             urls = " ".join(f"{service.name}={service.url}" for service in services)
             sys.stdout.write(f"ready {urls}\n")

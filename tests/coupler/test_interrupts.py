@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from cudaq_target.coupler.interrupts import interruptible
+from cudaq_target.coupler.interrupts import interruptible, told_to_end
 
 HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_int)
 
@@ -85,3 +85,13 @@ def test_other_threads_are_left_alone():
     thread.start()
     thread.join()
     assert done == [signal.getsignal(signal.SIGINT)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_is_told_to_end_and_the_handlers_come_back(number):
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with told_to_end() as told:
+        assert not told.is_set()
+        os.kill(os.getpid(), number)
+        assert told.wait(30)
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
