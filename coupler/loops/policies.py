@@ -6,6 +6,7 @@ Which points are measured is decided here or by an optimiser, how many shots eac
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cudaq_target.coupler.loops.tallies import Rule
 
 
-class PlannedPolicy:
+class PlannedPolicy(ABC):
     """Measures points one after another, each as a plan says; subclasses choose the points."""
 
     def __init__(self, plan: ShotPlan) -> None:
@@ -59,13 +60,13 @@ class PlannedPolicy:
         """When the run that was asked for last stops; None: it does not."""
         return None if self._share is None else self._share.rule
 
+    @abstractmethod
     def choose(self) -> tuple[Point, float | None] | None:
         """Choose the next point, and the standard error wanted there; None ends the loop."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, point: Point, estimate: Estimate) -> None:
         """Learn what was measured at a point."""
-        raise NotImplementedError
 
     def ask(self) -> Experiment | None:
         """Choose the next experiment; as `interface.Policy.ask`."""

@@ -16,6 +16,7 @@ Plans are deterministic and know nothing of time: equal estimates give equal dec
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from math import ceil, inf, isfinite
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -106,7 +107,7 @@ class FixedShots:
 
 
 @dataclass(slots=True)
-class _Targeted:
+class _Targeted(ABC):
     """Shots until a target is reached; how they are shared out is the subclass's.
 
     Attributes:
@@ -197,8 +198,9 @@ class _Targeted:
             total = estimate.n_shots * ratio**2
         return [share * total for share in shares]
 
+    @abstractmethod
     def _shares(self, deviations: tuple[float, ...]) -> list[float]:
-        raise NotImplementedError
+        """Fractions of a point's shots by setting, given the deviations of one shot in each."""
 
     def _rule(self, estimate: Estimate, setting: int) -> Rule:
         others = [k for k in range(len(estimate.deviations)) if k != setting]
@@ -214,9 +216,9 @@ class _Targeted:
             min_shots=self.min_shots,
         )
 
+    @abstractmethod
     def _terms(self, deviations: list[float]) -> tuple[float, float]:
         """`Rule.linear` and `Rule.constant`, given the deviations of the other settings."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True)

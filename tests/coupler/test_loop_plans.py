@@ -25,10 +25,10 @@ from cudaq_target.coupler.loops.interface import (
     empty_estimate,
 )
 from cudaq_target.coupler.loops.machine_runs import Measured
-from cudaq_target.coupler.loops.policies import Minimise, Sample
+from cudaq_target.coupler.loops.policies import Minimise, PlannedPolicy, Sample
 from cudaq_target.coupler.loops.program import LoopProgram
 from cudaq_target.coupler.loops.shot_functions import pauli_values
-from cudaq_target.coupler.loops.shot_plans import Allocation, EarlyStop, FixedShots
+from cudaq_target.coupler.loops.shot_plans import Allocation, EarlyStop, FixedShots, _Targeted
 from cudaq_target.kernels.errors import KernelInputError
 
 ONES, WEIGHTS = (0.03, 0.5, 0.2), (1.0, 0.3, 0.1)
@@ -244,6 +244,21 @@ def test_a_policy_that_changes_the_point_in_the_middle_is_refused():
 def test_plans_that_make_no_sense_are_refused(make, match):
     with pytest.raises(KernelInputError, match=match):
         make()
+
+
+def test_a_policy_that_is_half_made_fails_when_it_is_made():
+    class Forgetful(PlannedPolicy):
+        def choose(self):
+            return None
+
+    class Shapeless(_Targeted):
+        def _shares(self, deviations):
+            return [1.0] * len(deviations)
+
+    with pytest.raises(TypeError, match="finish"):
+        Forgetful(FixedShots(1))
+    with pytest.raises(TypeError, match="_terms"):
+        Shapeless(0.1)
 
 
 def test_programs_without_texts_or_bits_are_refused():
