@@ -21,6 +21,9 @@ Events = Annotated[
     Path | None, typer.Option(help="Append what happens to this file, for `cudaq-target watch`.")
 ]
 Record = Annotated[Path | None, typer.Option(help="Write a record to this new file.")]
+Replay = Annotated[
+    Path | None, typer.Option(help="Repeat a run from its record, with the same options.")
+]
 Manifest = Annotated[
     Path | None, typer.Option(help="Write what ran, where, and what came out to this JSON file.")
 ]
@@ -135,6 +138,7 @@ def mis(
     seed: Seed = 1,
     events: Events = None,
     record: Record = None,
+    replay: Replay = None,
     manifest: Manifest = None,
     json: Json = False,
 ) -> None:
@@ -154,7 +158,7 @@ def mis(
         "noise": noise,
         "seed": seed,
     }
-    result = _done("mis", asked, Files(events, record, None, manifest))
+    result = _done("mis", asked, Files(events, record, replay, manifest))
     typer.echo(json_format.dumps(result.as_data()) if json else result.text())
 
 
@@ -195,9 +199,7 @@ def vqe(
     seed: Seed = 1,
     events: Events = None,
     record: Record = None,
-    replay: Annotated[
-        Path | None, typer.Option(help="Repeat a run from its record, with the same options.")
-    ] = None,
+    replay: Replay = None,
     manifest: Manifest = None,
     json: Json = False,
 ) -> None:
@@ -246,6 +248,7 @@ def drift(
     seed: Seed = 1,
     events: Events = None,
     record: Record = None,
+    replay: Replay = None,
     manifest: Manifest = None,
     json: Json = False,
 ) -> None:
@@ -260,7 +263,7 @@ def drift(
         "detuning_per_min": detuning_per_min,
         "seed": seed,
     }
-    result = _done("drift", asked, Files(events, record, None, manifest))
+    result = _done("drift", asked, Files(events, record, replay, manifest))
     typer.echo(json_format.dumps(result.as_data()) if json else result.text())
 
 
@@ -281,7 +284,7 @@ def _done(name: str, asked: dict[str, Any], files: Files) -> Any:  # noqa: ANN40
 
     kind, phases = kind_of(name), Phases()
     with phases.phase("run"):
-        if files.replay is not None and kind.replay is not None:
+        if files.replay is not None:
             found = kind.replay(files.replay, asked)
         else:
             found = kind.run(asked, files.events, files.record)

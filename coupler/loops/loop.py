@@ -75,6 +75,7 @@ class FeedbackLoop:
         seed: Of the emulated machine's shots; machines that are not emulated ignore it.
         events: A file to append events to, or a function that takes them; see `events`.
         record: A new file for all shots and decisions, for `replay_loop`.
+        notes: What else a replay needs to know, kept at the head of the record; plain data.
         decide: An endpoint on the controller's own host, for example "shm://decide": this loop
             then serves the decisions there from compiled code (`decide`), and the machine asks
             after every block before it measures on. No shot is measured behind a decision.
@@ -106,6 +107,7 @@ class FeedbackLoop:
         seed: int = 0,
         events: Path | str | Sink | None = None,
         record: Path | str | None = None,
+        notes: Mapping[str, object] | None = None,
         decide: str | None = None,
         name: str = "loop",
         unit: str = "",
@@ -134,6 +136,7 @@ class FeedbackLoop:
             seed,
             events,
             record,
+            notes,
             decide,
             name,
             unit,
@@ -211,6 +214,7 @@ class LoopSettings:
     seed: int
     events: Path | str | Sink | None
     record: Path | str | None
+    notes: Mapping[str, object] | None
     decide: str | None
     name: str
     unit: str
@@ -302,6 +306,7 @@ class _Running:
                 settings.block,
                 settings.seed,
                 settings.name,
+                settings.notes,
             )
             self._recorder = self._stack.enter_context(recorder)
         if settings.decide is not None:

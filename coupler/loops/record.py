@@ -5,7 +5,7 @@ whole entry. Channels:
 
 | channel | content |
 |---|---|
-| 0 HEAD | JSON: format, n_bits, n_settings, block, seed, name |
+| 0 HEAD | JSON: format, n_bits, n_settings, block, seed, name, notes |
 | 1 EXPERIMENT | JSON: run, and the fields of `Experiment` |
 | 2 SHOTS | a shot batch (`FORMAT.md`), session = number of the run, as they arrived |
 | 3 DECISION | u64 shots used in the run, u8 1 for stop |
@@ -32,7 +32,7 @@ from cudaq_target.coupler.payload import ShotBatch, read_shot_batch
 from cudaq_target.coupler.record import RecordedFrame, Recorder, read_recording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -52,9 +52,25 @@ class LoopRecorder(Closing):
     """Writes the record of a loop."""
 
     def __init__(
-        self, path: Path | str, n_bits: int, n_settings: int, block: int, seed: int, name: str
+        self,
+        path: Path | str,
+        n_bits: int,
+        n_settings: int,
+        block: int,
+        seed: int,
+        name: str,
+        notes: Mapping[str, object] | None = None,
     ) -> None:
         """Begin a record.
+
+        Args:
+            path: A new file.
+            n_bits: Per shot.
+            n_settings: Of the program.
+            block: Shots between two decisions.
+            seed: Of the loop.
+            name: Of the loop.
+            notes: What else its replay needs to know; plain data.
 
         Raises:
             RecordingError: The file exists.
@@ -70,6 +86,7 @@ class LoopRecorder(Closing):
             "block": block,
             "seed": seed,
             "name": name,
+            "notes": dict(notes or {}),
         }
         self._write(HEAD, head)
 
@@ -138,6 +155,12 @@ class LoopRecord:
         self._decided: list[tuple[int, bool]] = []
         self._decided_now: list[tuple[int, bool]] = []
         self._outcome: dict[str, Any] = {}
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the loop noted for its replay."""
+        found = self.head.get("notes")
+        return found if isinstance(found, dict) else {}
 
     @property
     def status(self) -> str:

@@ -13,7 +13,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -33,8 +33,10 @@ from cudaq_target.coupler.loops.calibration import (
     Track,
     Tracker,
 )
+from cudaq_target.coupler.loops.errors import LoopRecordError
 from cudaq_target.coupler.loops.loop import FeedbackLoop, replay_loop
 from cudaq_target.coupler.loops.program import LoopProgram
+from cudaq_target.coupler.loops.record import LoopRecord
 from cudaq_target.coupler.server import serve
 from cudaq_target.errors import OptionError
 from cudaq_target.kernels.estimation import NO_ERRORS, OutcomeErrors
@@ -237,7 +239,12 @@ def track_drift(
         if payload is not None:
             policy.payload_point = _point(correct, probes)
         estimator = BitShare(program.n_settings, probes.n_atoms, payload=on_payload)
-        done = _followed(link, program, estimator, policy, seed + 1, events, record)
+        notes = {
+            "calibration": asdict(start),
+            "shots_per_s": shots_per_s,
+            "machine": {"name": specs.get("name")},
+        }
+        done = _followed(link, program, estimator, policy, seed + 1, events, record, notes)
     assert isinstance(done.result, Track)
     return DriftResult(done.result, start, probes.rabi_rad_per_us, shots_per_s, done, specs)
 
@@ -250,6 +257,7 @@ def _followed(
     seed: int,
     events: Path | str | Sink | None,
     record: Path | str | None,
+    notes: dict[str, object],
 ) -> LoopResult:
     loop = FeedbackLoop(
         link,
@@ -259,6 +267,7 @@ def _followed(
         seed=seed,
         events=events,
         record=record,
+        notes=notes,
         name="drift",
         unit="share of ones",
     )
@@ -335,39 +344,43 @@ def read_payload(path: Path) -> AnalogProgram:
 
 def replay_drift(
     record: Path | str,
-    found: DriftResult,
-    probes: ProbeSet,
+    payload: AnalogProgram | AnalogAnsatz | None = None,
     *,
-    n_shots: int,
+    n_shots: int = 1500,
     settings: DriftSettings | None = None,
-    has_payload: bool = True,
+    probes: ProbeSet | None = None,
+    device: object = DEFAULT_ANALOG_DEVICE,
     correct: Correct | None = None,
 ) -> DriftResult:
     """Repeat a recorded tracking without a machine; the same shots lead to the same decisions.
 
     Args:
-        record: Written by `track_drift`.
-        found: Its result, whose calibration it starts from.
-        probes: As they were.
-        n_shots: As it was.
-        settings: As they were.
-        has_payload: Whether there was one.
-        correct: As it was.
+        record: Written by `track_drift`; it holds the calibration as well.
+        payload: As for `track_drift`, as is all that follows; it does not run.
+        n_shots: As for `track_drift`.
+        settings: As for `track_drift`.
+        probes: As for `track_drift`.
+        device: As for `track_drift`.
+        correct: As for `track_drift`.
 
     Raises:
+        OptionError: The arguments do not fit together.
         CouplerError: The record is damaged, or the loop decides otherwise than recorded.
     """
-    policy = _policy(
-        found.calibration, probes, settings or DriftSettings(), found.shots_per_s, n_shots
-    )
-    if has_payload:
+    chosen = settings or DriftSettings()
+    probes = _probes_beside(payload, probes, device, chosen, has_correction=correct is not None)
+    notes = LoopRecord(record).notes
+    try:
+        start = CalibrationResult(**notes["calibration"])
+        shots_per_s, machine = notes["shots_per_s"], dict(notes["machine"])
+    except (KeyError, TypeError) as error:
+        raise LoopRecordError(str(record), "it holds no calibration of `loop drift`") from error
+    policy = _policy(start, probes, chosen, shots_per_s, n_shots)
+    if payload is not None:
         policy.payload_point = _point(correct, probes)
-    estimator = BitShare(len(probes.texts) + 1, probes.n_atoms)
-    done = replay_loop(record, estimator, policy)
+    done = replay_loop(record, BitShare(len(probes.texts) + 1, probes.n_atoms), policy)
     assert isinstance(done.result, Track)
-    return DriftResult(
-        done.result, found.calibration, probes.rabi_rad_per_us, found.shots_per_s, done
-    )
+    return DriftResult(done.result, start, probes.rabi_rad_per_us, shots_per_s, done, machine)
 
 
 def _link(

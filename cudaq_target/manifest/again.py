@@ -195,9 +195,9 @@ def _loop(manifest: Manifest, *, is_live: bool) -> Manifest:
     kind = loop_runs.kind_of(name)
     record = manifest.loop["record"]
     phases = Phases()
-    replays = kind.replay is not None and record is not None and not is_live
+    replays = record is not None and not is_live
     with phases.phase("run"):
-        if replays and kind.replay is not None and Path(record).is_file():
+        if replays and Path(record).is_file():
             found = kind.replay(Path(record), settings)
         else:
             found = kind.run(settings, None, None)

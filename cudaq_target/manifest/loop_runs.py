@@ -15,8 +15,9 @@ from cudaq_target.manifest import facts
 from cudaq_target.manifest.model import About, Manifest, Result
 
 if TYPE_CHECKING:
+    from cudaq_target.analog.program import AnalogProgram
     from cudaq_target.coupler.loops.memory_result import MemoryResult
-    from cudaq_target.loops.drift import DriftResult
+    from cudaq_target.loops.drift import DriftResult, DriftSettings
     from cudaq_target.loops.mis import MisResult
     from cudaq_target.loops.vqe import VqeResult
     from cudaq_target.manifest.runs import Phases
@@ -31,12 +32,12 @@ class LoopKind:
 
     Attributes:
         run: Runs it; takes settings, a file for events or None, a file for a record or None.
-        replay: Repeats it from its record; takes the file and the settings. None: it cannot.
+        replay: Repeats it from its record; takes the file and the settings.
         result: Reduces what it found.
     """
 
     run: Callable[[Settings, Path | None, Path | None], Any]
-    replay: Callable[[Path, Settings], Any] | None
+    replay: Callable[[Path, Settings], Any]
     result: Callable[[Any], Result]
 
 
@@ -284,24 +285,39 @@ def _of_memory(found: MemoryResult) -> Result:
 
 def _run_drift(asked: Settings, events: Path | None, record: Path | None) -> DriftResult:
     from cudaq_target.controller.drifting import DriftingMachine, DriftLaw  # noqa: PLC0415
-    from cudaq_target.loops.drift import DriftSettings, read_payload, track_drift  # noqa: PLC0415
+    from cudaq_target.loops.drift import track_drift  # noqa: PLC0415
 
     law = DriftLaw(asked["rabi_per_min"], asked["detuning_per_min"])
-    payload, machine, seed = asked["payload"], asked["machine"], asked["seed"]
+    machine, seed = asked["machine"], asked["seed"]
+    payload, settings = _drift(asked)
     return track_drift(
-        None if payload is None else read_payload(Path(payload)),
+        payload,
         endpoint=machine,
         emulated=DriftingMachine(law, seed=seed) if machine is None else None,
         n_shots=asked["shots"],
-        settings=DriftSettings(
-            rabi_error=asked["rabi_error"],
-            detuning_error=asked["detuning_error"],
-            rabi_per_min=abs(asked["rabi_per_min"]),
-            detuning_per_min=abs(asked["detuning_per_min"]),
-        ),
+        settings=settings,
         seed=seed,
         events=events,
         record=record,
+    )
+
+
+def _replay_drift(record: Path, asked: Settings) -> DriftResult:
+    from cudaq_target.loops.drift import replay_drift  # noqa: PLC0415
+
+    payload, settings = _drift(asked)
+    return replay_drift(record, payload, n_shots=asked["shots"], settings=settings)
+
+
+def _drift(asked: Settings) -> tuple[AnalogProgram | None, DriftSettings]:
+    from cudaq_target.loops.drift import DriftSettings, read_payload  # noqa: PLC0415
+
+    payload = asked["payload"]
+    return None if payload is None else read_payload(Path(payload)), DriftSettings(
+        rabi_error=asked["rabi_error"],
+        detuning_error=asked["detuning_error"],
+        rabi_per_min=abs(asked["rabi_per_min"]),
+        detuning_per_min=abs(asked["detuning_per_min"]),
     )
 
 
@@ -345,5 +361,5 @@ LOOPS: Final[dict[str, LoopKind]] = {
     "vqe": LoopKind(_run_vqe, _replay_vqe, _of_vqe),
     "mis": LoopKind(_run_mis, _replay_mis, _of_mis),
     "memory": LoopKind(_run_memory, _replay_memory, _of_memory),
-    "drift": LoopKind(_run_drift, None, _of_drift),
+    "drift": LoopKind(_run_drift, _replay_drift, _of_drift),
 }

@@ -98,9 +98,10 @@ def test_both_parameters_are_followed_while_a_payload_runs(probes, payload, tmp_
     assert "of nominal" in result.text()
     assert events[0]["loop"] == "drift"
     assert events[-1]["status"] == "done"
-    replayed = replay_drift(tmp_path / "drift.rec", result, probes, n_shots=500)
+    replayed = replay_drift(tmp_path / "drift.rec", payload, n_shots=500, probes=probes)
     np.testing.assert_array_equal(replayed.track.means, result.track.means)
     np.testing.assert_array_equal(replayed.track.settings, result.track.settings)
+    assert replayed.as_data() == data
 
 
 def test_equal_seeds_give_equal_tracks(probes, payload) -> None:
@@ -222,11 +223,28 @@ def test_command(payload, tmp_path, capsys) -> None:
 
     path = tmp_path / "program.json"
     path.write_text(payload.to_json())
+    record = tmp_path / "drift.rec"
     words = ["loop", "drift", str(path), "--shots", "60", "--detuning-per-min", "0", "--json"]
-    assert run([*words, "--manifest", str(tmp_path / "manifest.json")]) == 0
+    files = ["--manifest", str(tmp_path / "manifest.json"), "--record", str(record)]
+    assert run([*words, *files]) == 0
     found = json.loads(capsys.readouterr().out)
     written = manifest.read(tmp_path / "manifest.json")
     assert written.result.value == found["rabi_scale"]
     assert (written.n_shots, written.result.n_used) == (60, found["n_probe_shots"])
     assert found["n_probe_shots"] + found["n_payload_shots"] == 60
     assert found["is_calibrated"]
+    assert run([*words, "--replay", str(record)]) == 0
+    assert json.loads(capsys.readouterr().out) == found
+    repeated = manifest.rerun(written)
+    assert repeated.agreement == "identical"
+    assert repeated.manifest.result.figures == written.result.figures
+
+
+def test_what_is_no_record_of_a_drift_is_not_replayed(tmp_path, probes) -> None:
+    from cudaq_target.coupler.loops.errors import LoopRecordError
+    from cudaq_target.coupler.loops.record import LoopRecorder
+
+    record = tmp_path / "other.rec"
+    LoopRecorder(record, 4, 2, 1, 0, "another loop").close()
+    with pytest.raises(LoopRecordError, match="no calibration"):
+        replay_drift(record, probes=probes)

@@ -218,6 +218,15 @@ def test_the_command(endpoint, tmp_path, capsys):
     assert (found.value, list(found.interval)) == (data["p_optimum"], data["p_interval"])
     assert data["best"] == [0, 2]
     assert (data["graph"], data["optimum"], data["n_edges"]) == ("path", 2, 2)
+    record = str(tmp_path / "mis.rec")
+    assert cli.main([*words, "--record", record]) == 0
+    live = json.loads(capsys.readouterr().out)
+    assert cli.main([*words, "--replay", record]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert live.pop("rtt_ns") != again.pop("rtt_ns")
+    assert again == live
+    assert cli.main([*words, "--part", "0.5", "--replay", record]) == 1
+    assert "now; replay with an estimator" in capsys.readouterr().err
     path.write_text("[[0, 0], [1]]")
     assert cli.main(words) == cli.main(["loop", "mis", "torus"]) == 2
     said = capsys.readouterr().err
