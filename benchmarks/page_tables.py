@@ -4,7 +4,8 @@
 those whose names begin so, up to `<!-- end of rows -->`. Within a sentence,
 `<!-- loop-drift.json: shots to follow; ratio; .1f -->8.2<!-- end -->` is one figure: the first row
 whose name is or begins so, one of its fields (`value`, `ratio`, `peer`: the peer's figure, or
-one of the repeats, `p99`) and how it is written. `python -m benchmarks.table` renews them.
+one of the repeats, `p99`; `value/1000` in a larger unit) and how it is written.
+`python -m benchmarks.table` renews them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MARKED = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 INLINE = re.compile(
-    r"<!-- (?P<file>[\w.-]+\.json): (?P<name>[^;]+); (?P<field>[\w.]+); (?P<form>[\w.,]+) -->"
+    r"<!-- (?P<file>[\w.-]+\.json): (?P<name>[^;]+); (?P<field>[\w.]+)(?:/(?P<unit>\d+))?; (?P<form>[\w.,]+) -->"
     r"(?P<old>.*?)<!-- end -->",
     re.DOTALL,
 )
@@ -72,7 +73,7 @@ def _figure(mark: re.Match[str], folder: Path) -> str:
     if value is None:
         raise LookupError(f"{mark['file']}: {row['name']} has no {mark['field']}")
     head = mark[0].partition("-->")[0]
-    return f"{head}-->{value:{mark['form']}}<!-- end -->"
+    return f"{head}-->{value / int(mark['unit'] or 1):{mark['form']}}<!-- end -->"
 
 
 def _written(mark: re.Match[str], folder: Path, link: str) -> str:
