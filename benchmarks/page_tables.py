@@ -26,8 +26,8 @@ MARKED = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 INLINE = re.compile(
-    r"<!-- (?P<file>[\w.-]+\.json): (?P<name>[^;]+); (?P<field>[\w.]+)(?:/(?P<unit>\d+))?; (?P<form>[\w.,]+) -->"
-    r"(?P<old>.*?)<!-- end -->",
+    r"<!-- (?P<file>[\w.-]+\.json): (?P<name>[^;]+); (?P<field>[\w.]+)(?:/(?P<unit>\d+))?; "
+    r"(?P<form>[\w.,]+) -->(?P<old>.*?)<!-- end -->",
     re.DOTALL,
 )
 _FIGURE = re.compile(r"[\d.]+(?:e[+-]?\d+)?")
