@@ -1,6 +1,7 @@
 # make demo | test | test-hpc | lint | sanitize | bench | docs | clean; the first two install what they need into .venv, once.
 PYTHON ?= python3
-BENCHMARK ?= compile
+BENCHMARK ?= all
+QUICK ?=
 WORKERS ?= 2
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -36,8 +37,9 @@ lint: $(INSTALLED)
 sanitize: $(INSTALLED)
 	@$(BIN)/python -m pytest -q tests/coupler/test_ring_native.py
 
+# All of them, or BENCHMARK=rtt; QUICK=1 looks at results alone, in two minutes.
 bench: $(BENCH_INSTALLED)
-	@$(BIN)/cudaq-target bench $(BENCHMARK)
+	@$(BIN)/cudaq-target bench $(BENCHMARK) $(if $(QUICK),--quick)
 
 # Into build/site, a folder that opens without a server; a broken link or anchor stops it.
 docs: $(DOCS_INSTALLED)

@@ -20,6 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.cores import pinning
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -133,6 +135,7 @@ class Report:
     machine: dict[str, object] = field(default_factory=dict)
     sections: dict[str, Section] = field(default_factory=dict)
     date: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    seconds: float = 0.0
 
     @property
     def is_correct(self) -> bool:
@@ -173,8 +176,12 @@ def summary(samples: Sequence[float]) -> dict[str, float | None] | None:
     }
 
 
-def machine_facts() -> dict[str, object]:
-    """Describe the machine: processor, cores, memory, threads, versions."""
+def machine_facts(pinned: tuple[int, ...] = ()) -> dict[str, object]:
+    """Describe the machine: processor, cores, memory, threads, versions.
+
+    Args:
+        pinned: Cores given with `--pin`.
+    """
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -182,7 +189,7 @@ def machine_facts() -> dict[str, object]:
         "load_1min": round(os.getloadavg()[0], 2),
         "load_5_15min": [round(one, 2) for one in os.getloadavg()[1:]],
         "kernel": platform.release(),
-        "pinning": "none",
+        "pinning": pinning(pinned),
         "threads": os.environ.get("OMP_NUM_THREADS", "library defaults"),
         "os": platform.platform(),
         "python": platform.python_version(),

@@ -186,7 +186,7 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch, capsys):
         raise ModuleNotFoundError("No module named 'mqt'", name="mqt")
 
     monkeypatch.setattr(run, "measure", fail)
-    assert run.main("compile", quick=True) == 1
+    assert run.main("compile", quick=True) == 3
     assert "mqt is not installed; `make bench`" in capsys.readouterr().err
 
 
