@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cudaq_target.coupler.closing import Closing
+from cudaq_target.coupler.closing import Closing, closed_on_failure
 from cudaq_target.coupler.decode_server import Decoder, DecodeServer
 from cudaq_target.coupler.endpoint import Endpoint, Scheme, parse_endpoint
 from cudaq_target.coupler.errors import DecoderEndpointsError
@@ -57,13 +57,10 @@ class DecodeService(Closing):
             raise DecoderEndpointsError(len(texts), len(decoders))
         places = [parse_endpoint(one) if isinstance(one, str) else one for one in texts]
         self._servers: list[Server | NativeServer] = []
-        try:
+        with closed_on_failure(self.close):
             for place in places:
                 server = serve(self._table.functions(), place, security=security, options=options)
                 self._servers.append(server)
-        except BaseException:
-            self.close()
-            raise
 
     @property
     def endpoints(self) -> list[Endpoint]:

@@ -97,8 +97,8 @@ class GpuServer(Closing):
                 [ring_view(ring)], entries, back_off_ns=back_off_ns, runtime=runtime
             )
         except DispatcherTimeoutError:
-            raise
-        except BaseException:
+            raise  # it may still start
+        except BaseException:  # nothing serves, whatever the reason
             ring.release("consumer")
             raise
 
@@ -137,9 +137,7 @@ class GpuServer(Closing):
             return
         try:
             self._dispatcher.stop(drain=drain)
-        except DispatcherTimeoutError:
-            raise  # it may still answer
-        except BaseException:
+        except DispatcherFaultError:  # after any other error the kernel may still answer
             self._ring.release("consumer")
             raise
         self._ring.release("consumer")

@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol, overload
 
+from cudaq_target.coupler.closing import closed_on_failure
 from cudaq_target.coupler.control import ControlServer
 from cudaq_target.coupler.control_decide import Deciders
 from cudaq_target.coupler.dispatch import RPC_INCREMENT, Dispatcher, Function
@@ -379,11 +380,8 @@ def _serve_zeromq(
 
     port = ZmqPort(place, options, security)
     n_sessions = sessions_that_fit(dispatcher.window, options.slot_bytes, dispatcher.session_bytes)
-    try:
+    with closed_on_failure(port.close):
         service = port.service(dispatcher, n_sessions)
-    except BaseException:
-        port.close()
-        raise
     if service is None:
         return Server(NativeTable(dispatcher, options.slot_bytes), port, options.n_slots)
     return ZmqServer(dispatcher, port, service, options, drains=drains)

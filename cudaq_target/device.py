@@ -153,7 +153,7 @@ def device_from_json(text: str, name: str = "device") -> PulserDevice:
 
     try:
         return deserialize_device(text)
-    except Exception as error:
+    except Exception as error:  # whatever Pulser's schema and constructors raise
         raise OptionError(
             option=name,
             reason=f"it holds no Pulser device ({type(error).__name__})",

@@ -145,7 +145,7 @@ def _imported(path: Path) -> ModuleType:
             loader.exec_module(module)
     except TargetError:
         raise
-    except Exception as error:
+    except Exception as error:  # the file is the user's
         raise OptionError(
             f"file {str(path)!r}",
             f"it fails when it is imported: {type(error).__name__}: {error}",

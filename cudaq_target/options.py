@@ -361,7 +361,7 @@ def _noise(value: object) -> NoiseModel:
             f"the file cannot be read ({error.strerror})",
             "Give the path of a file written from NoiseModel.to_abstract_repr()",
         ) from error
-    except Exception as error:  # whatever Pulser's schema and constructor raise
+    except Exception as error:  # whatever Pulser's schema and constructors raise
         raise OptionError(
             f"noise {str(value)!r}",
             f"the file holds no noise model ({type(error).__name__})",

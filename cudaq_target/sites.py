@@ -93,7 +93,7 @@ def traps_from_json(content: dict[str, Any] | None) -> RegisterLayout | None:
         return None
     try:
         return RegisterLayout.from_abstract_repr(json.dumps(content))
-    except Exception as error:  # whatever Pulser's schema and constructor raise
+    except Exception as error:  # whatever Pulser's schema and constructors raise
         raise ValueError(f"no trap layout ({type(error).__name__})") from error
 
 

@@ -164,8 +164,8 @@ class PersistentDispatcher:
             mailboxes, table, views = _prepare(runtime, rings, functions)
             arguments = (views, table, len(functions), back_off_ns)
             runtime.launch(len(rings), arguments, shared_bytes)
-        except BaseException:
-            runtime.close()  # else rings stay registered, and no later start can map them
+        except BaseException:  # else rings stay registered, and no later start can map them
+            runtime.close()
             raise
         self._mailboxes = mailboxes
         self._closer = weakref.finalize(self, _abandon, runtime, mailboxes)

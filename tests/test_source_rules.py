@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,13 @@ def test_files_and_functions_fit_a_reader(path: Path) -> None:
         and node.end_lineno - node.lineno + 1 > MAX_FUNCTION_LINES
     }
     assert not long
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_handler_of_every_error_says_why(path: Path) -> None:
+    wide = re.compile(r"except \(?(Base)?Exception\b")
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    assert not [line for line in lines if wide.match(line) and "  # " not in line]
 
 
 def imported_modules(path: Path) -> set[str]:

@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from cudaq_target.coupler.closing import Closing
+from cudaq_target.coupler.closing import Closing, closed_on_failure
 from cudaq_target.coupler.errors import CouplerError
 from cudaq_target.coupler.loops.pacing import take
 
@@ -81,13 +81,10 @@ class DecoderProcess(Closing):
             stdout=subprocess.PIPE,
             text=True,
         )
-        try:
+        with closed_on_failure(self._end_by_force):
             self._input.write(json.dumps(asdict(settings)) + "\n")
             self._input.flush()
             self.endpoint = str(self._answer()["endpoint"])
-        except BaseException:
-            self._end_by_force()
-            raise
 
     @property
     def pid(self) -> int:

@@ -285,7 +285,7 @@ class _Running:
         except KeyboardInterrupt:
             status = "interrupted"
             raise
-        except BaseException as error:
+        except BaseException as error:  # whoever watches is told of any end
             self._reporter.fault(error, recovered=False)
             raise
         finally:

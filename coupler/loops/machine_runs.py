@@ -272,8 +272,7 @@ class MachineRuns:
                     is_new = True
                 else:
                     raise
-            except BaseException:
-                # Interrupted on the way: the machine may have begun.
+            except BaseException:  # Ctrl-C on the way, too: the machine may have begun
                 self._leave(RemoteRun(self._caller, run_id, n_shots, self._program.n_bits))
                 raise
             else:
@@ -309,7 +308,7 @@ class MachineRuns:
             seen = run.receiver.next_shot_id
         except StreamLostError as error:
             self._on_fault(error)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, must not leave it measuring
             self._leave(run)
             seen = run.receiver.next_shot_id
             raise

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from cudaq_target.coupler.closing import closed_on_failure
 from cudaq_target.coupler.link_errors import (
     LinkBusyError,
     LinkLostError,
@@ -120,12 +121,9 @@ class ZmqWire:
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | FAILED_HANDSHAKE
         )
         self._end, self.core = _dealer_end(library, self._socket, self._monitor, options)
-        try:
+        with closed_on_failure(self.close):
             self._socket.connect(text_for_zmq(endpoint))
             self._await_server(timeout_s)
-        except BaseException:
-            self.close()
-            raise
 
     @property
     def counters(self) -> TransportCounters:
@@ -237,12 +235,9 @@ class ZmqPort:
         self._end = _router_end(self._socket, self._library)
         self._alarm: Alarm | None = None
         self._file: SocketFile | None = None
-        try:
+        with closed_on_failure(self._give_back):
             self.endpoint = bind(self._socket, endpoint)
             self._file = SocketFile.of(self.endpoint)
-        except BaseException:
-            self._give_back()
-            raise
 
     @property
     def counters(self) -> TransportCounters:

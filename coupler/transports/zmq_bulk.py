@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import zmq
 
+from cudaq_target.coupler.closing import closed_on_failure
 from cudaq_target.coupler.frame import (
     HEADER_BYTES,
     Refusal,
@@ -206,16 +207,11 @@ class BulkWire:
             from cudaq_target.coupler._zmq import Push  # noqa: PLC0415 - compiled
 
             self.end = Push(library, self._socket.underlying)
-        try:
+        with closed_on_failure(self.close):
             self._socket.connect(text_for_zmq(endpoint))
             # IMMEDIATE: there is no queue to write to before a receiver is there.
-            is_connected = self.await_room(timeout_s)
-        except BaseException:
-            self.close()
-            raise
-        if not is_connected:
-            self.close()
-            raise LinkTimeoutError(str(endpoint), "the connection", timeout_s, 1)
+            if not self.await_room(timeout_s):
+                raise LinkTimeoutError(str(endpoint), "the connection", timeout_s, 1)
 
     def await_room(self, timeout_s: float) -> bool:
         """Wait until a frame finds room."""
@@ -255,11 +251,8 @@ class BulkPort:
             from cudaq_target.coupler._zmq import Pull  # noqa: PLC0415 - compiled
 
             self.end = Pull(library, self._socket.underlying, _JOINED_WORDS)
-        try:
+        with closed_on_failure(self.close):
             self.endpoint = bind(self._socket, endpoint)
-        except BaseException:
-            self.close()
-            raise
 
     def tend(self) -> None:
         """Answer handshakes."""

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 
@@ -129,17 +129,10 @@ def _tail(log: IO[bytes]) -> str:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask it to end, and see that it does."""
-    try:
-        if process.poll() is None:
+    with process:  # closes its pipe
+        try:
             process.terminate()
-        process.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(_END_S)
-    except BaseException:  # a second Ctrl-C
-        process.kill()
-        process.wait(_END_S)
-        raise
-    finally:
-        if process.stdout is not None:
-            process.stdout.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_S)
+        finally:
+            process.kill()  # one that does not listen, or at a second Ctrl-C; else it is gone

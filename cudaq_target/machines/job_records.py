@@ -137,10 +137,8 @@ def write(record: JobRecord, path: Path | None = None) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(place)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
+        finally:
+            Path(name).unlink(missing_ok=True)  # it has its place, unless something failed
     except OSError as error:
         raise OptionError(
             f"job record {str(place)!r}",

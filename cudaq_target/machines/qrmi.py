@@ -150,7 +150,7 @@ class QrmiMachine:
         try:
             for note, sequence in zip(notes, sequences, strict=True):
                 sent.append(replace(note, place=self._sent(sequence, note)))
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C, too, must not leave some of the jobs behind
             going_on = self._cancel_all(sent)
             if going_on:
                 error.add_note(f"Jobs that were sent before go on: {', '.join(going_on)}")

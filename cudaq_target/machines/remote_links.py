@@ -97,7 +97,7 @@ class LinkPool:
                 taken = self._opened()
             try:
                 yield taken
-            except BaseException:
+            except BaseException:  # whatever it was, answers may be on their way still
                 taken.link.close()
                 raise
             with self._lock:

@@ -60,7 +60,7 @@ class Traces:
         ) as span:
             try:
                 yield
-            except BaseException as error:
+            except BaseException as error:  # Ctrl-C, too, ends a span
                 # The kind alone: messages quote what users and services wrote.
                 span.set_status(trace.StatusCode.ERROR, type(error).__name__)
                 raise
