@@ -11,6 +11,7 @@ the rate, not its sign; `docs/loops.md` says what becomes of it where it does no
 
 from __future__ import annotations
 
+import runpy
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from benchmarks.report import Row, aligned, cells, progress
+from benchmarks.report import ROOT, Row, aligned, cells, progress
 from cudaq_target.controller.drifting import DriftLaw
 from cudaq_target.coupler import connect, serve
 from cudaq_target.coupler.loops.calibration import BitShare, Drift, FollowDrift, Track, Tracker
@@ -130,18 +131,18 @@ def excited(rabi: Reals, durations_us: Reals) -> Reals:
     return np.asarray(ERRORS.one_of_zero + contrast * np.sin(0.5 * rabi * durations_us) ** 2)
 
 
-def policy(limit: float, n_shots: int) -> FollowDrift:
-    tracker = Tracker.start(
-        (RABI, LARGEST_ERROR * RABI), (0.0, 0.0), Drift(RATE, 0.0, memory_s=120.0), ERRORS
-    )
+def policy(limit: float, n_shots: int, stated: float = 1.0) -> FollowDrift:
+    """Return the policy; its model states so many times the true rate."""
+    model = Drift(stated * RATE, 0.0, memory_s=120.0)
+    tracker = Tracker.start((RABI, LARGEST_ERROR * RABI), (0.0, 0.0), model, ERRORS)
     return FollowDrift(
         tracker, PROBES, N_ATOMS, n_shots, limit, cadence_hz=CADENCE_HZ, payload_point=()
     )
 
 
-def follow(law: DriftLaw, seed: int, n_shots: int, limit: float) -> Track:
+def follow(law: DriftLaw, seed: int, n_shots: int, limit: float, stated: float = 1.0) -> Track:
     """Let the policy decide, without a link."""
-    machine, deciding = FormulaMachine(law, seed, n_shots), policy(limit, n_shots)
+    machine, deciding = FormulaMachine(law, seed, n_shots), policy(limit, n_shots, stated)
     estimator = BitShare(len(PROBES) + 1, N_ATOMS)
     while (wanted := deciding.ask()) is not None:
         estimator.begin(wanted.point)
@@ -165,11 +166,11 @@ def follow_over_a_controller(law: DriftLaw, seed: int, n_shots: int, limit: floa
     return done.result
 
 
-def tracked(law: DriftLaw, limit: float, n_seeds: int, n_shots: int) -> Found:
+def tracked(law: DriftLaw, limit: float, n_seeds: int, n_shots: int, stated: float = 1.0) -> Found:
     """Follow with one limit, all seeds."""
     times = np.arange(n_shots) / CADENCE_HZ
     exact = RABI * law.at(times)[0]
-    tracks = [follow(law, seed, n_shots, limit) for seed in range(n_seeds)]
+    tracks = [follow(law, seed, n_shots, limit, stated) for seed in range(n_seeds)]
     errors = np.array([track.at(times)[:, 0] / exact - 1.0 for track in tracks])
     spent = [track.n_probe_shots for track in tracks]
     return _found(errors, spent, f"a limit of {100 * limit:.2f} %")
@@ -300,6 +301,9 @@ def _rows(n_seeds: int, n_shots: int, quick: bool) -> Iterator[Row]:
             adaptive = best_adaptive(law, n_seeds, n_shots)
             label = "the same, against chosen experiments without memory"
             yield _compared(label, ours, adaptive, "adaptive recalibration", None)
+            yield from _misstated(n_seeds, n_shots)
+    if not quick:
+        yield from _returning()
     yield _same_decisions(min(n_shots, 600))
 
 
@@ -327,6 +331,29 @@ def _compared(
         samples=ours.per_min,
         note=note,
     )
+
+
+def _misstated(n_seeds: int, n_shots: int) -> Iterator[Row]:
+    """What becomes of it where the model states another rate than the true one."""
+    for stated, words in ((3.0, "three times too large"), (1 / 3, "three times too small")):
+        found = tracked(LAWS["steady"], LARGEST_ERROR, n_seeds, n_shots, stated)
+        error = 100 * found.rms
+        note = f"{n_seeds} seeds, {found.how} of the stated error"
+        yield Row(f"shots, the rate stated {words}", found.median, "shots/min", note=note)
+        yield Row(f"error, the rate stated {words}", error, "% rms", note=note)
+
+
+def _returning() -> Iterator[Row]:
+    """Run the example, whose atoms should be back in g after a pulse of 8π."""
+    example = runpy.run_path(str(ROOT / "examples" / "drift_tracking.py"), run_name="example")
+    n_shots = 1500  # five minutes
+    progress("a program on a machine that drifts")
+    result, wrong = example["followed"](n_shots)
+    name, unit = "atoms not back after a pulse of 8π over five minutes", "%"
+    yield Row(f"{name}, drift followed", 100 * wrong, unit, note=result.text().replace("\n", "; "))
+    yield Row(f"{name}, left alone", 100 * example["left_alone"](n_shots), unit)
+    n_probes = result.track.n_probe_shots
+    yield Row("shots of a program per probe shot", (n_shots - n_probes) / n_probes, "shots")
 
 
 def _percent(share: float) -> str:

@@ -69,7 +69,7 @@ def _figure(mark: re.Match[str], folder: Path) -> str:
         numbers = _FIGURE.findall((row["peer"] or "").rpartition(": ")[2])
         value = float(numbers[0]) if numbers else None
     else:
-        value = row.get(mark["field"], (row["samples"] or {}).get(mark["field"]))
+        value = row.get(mark["field"], (row.get("samples") or {}).get(mark["field"]))
     if value is None:
         raise LookupError(f"{mark['file']}: {row['name']} has no {mark['field']}")
     head = mark[0].partition("-->")[0]
