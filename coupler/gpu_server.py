@@ -17,6 +17,7 @@ from cudaq_target.coupler.frame import function_id
 from cudaq_target.coupler.shm import Dispatcher
 from cudaq_target.kernels.errors import (
     BackendUnavailableError,
+    DispatcherFaultError,
     DispatcherTimeoutError,
     KernelError,
 )
