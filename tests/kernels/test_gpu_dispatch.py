@@ -297,14 +297,15 @@ def test_a_second_server_is_refused_and_a_closed_one_gives_its_role_back(ring, l
     assert not server.is_running
 
 
-def test_a_kernel_that_is_gone_is_a_typed_error(ring, library) -> None:
+@pytest.mark.parametrize("noticed_by", [GpuServer.check, GpuServer.close])
+def test_a_kernel_that_is_gone_is_a_typed_error(ring, library, noticed_by) -> None:
     """Row 27: what a trap looks like to the host."""
     runtime = EmulatedRuntime(library)
     server = GpuServer(ring, {"echo": ECHO}, back_off_ns=1, runtime=runtime)
     server.check()
     runtime.fault = "cudaErrorLaunchFailure: unspecified launch failure"
     with pytest.raises(DispatcherFaultError, match=r"unspecified launch failure.*anew"):
-        server.check()
+        noticed_by(server)
     assert not server.is_running
     assert ring.consumer_pid == 0
     server.close()
@@ -312,6 +313,23 @@ def test_a_kernel_that_is_gone_is_a_typed_error(ring, library) -> None:
     runtime._kept[0][0] = 2  # end the thread that only played dead
     while runtime._thread.is_alive():
         time.sleep(0.001)
+
+
+def test_a_kernel_whose_end_was_not_awaited_keeps_its_ring(ring, library) -> None:
+    """Ctrl-C while it ends: it may still answer, so nobody else may."""
+
+    class Interrupted(EmulatedRuntime):
+        def failure(self) -> str | None:
+            raise KeyboardInterrupt
+
+    runtime = EmulatedRuntime(library)
+    server = GpuServer(ring, {"echo": ECHO}, back_off_ns=1, runtime=runtime)
+    runtime.__class__ = Interrupted
+    with pytest.raises(KeyboardInterrupt):
+        server.close()
+    assert ring.consumer_pid == os.getpid()
+    runtime._thread.join()
+    ring.release("consumer")
 
 
 class Stuck(EmulatedRuntime):
