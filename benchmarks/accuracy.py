@@ -42,12 +42,14 @@ def infidelity(ideal: State, state: State) -> float:
     return float(abs(1.0 - abs(np.vdot(ideal, state)) ** 2))
 
 
-def compiled_state(circuit: Circuit) -> tuple[Program, State]:
-    """Lower a circuit for the default device and emulate its pulses."""
+def compiled_state(
+    circuit: Circuit, sites: Sequence[tuple[float, float]] | None = None
+) -> tuple[Program, State]:
+    """Lower a circuit for the default device, on sites (µm) if any, and emulate its pulses."""
     from cudaq_target.machines.local import LocalMachine  # noqa: PLC0415
     from cudaq_target.program import compile_circuit  # noqa: PLC0415
 
-    program = compile_circuit(circuit)
+    program = compile_circuit(circuit, layout=sites)
     return program, LocalMachine().state(program.timeline)
 
 

@@ -30,6 +30,7 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark("compile", ("compile",), "gates, durations and times of compiled circuits", 10),
     Benchmark("digital", ("digital",), "errors and times of emulated gate kernels", 12),
+    Benchmark("gates", ("gates",), "errors of single gates beside the textbook's", 3),
     Benchmark("analog", ("analog",), "errors and times of emulated analog programs", 8),
     Benchmark("kernels", ("shots",), "kernels on packed shots against NumPy and a copy", 8),
     Benchmark("rtt", ("rtt",), "round trips over every transport, closed and open loops", 15),
