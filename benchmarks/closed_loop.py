@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks import timing
 from benchmarks.latency import Counts, Samples
 from benchmarks.link_ends import Contender, PeerError, contender
 from benchmarks.link_spec import OURS, on_core
@@ -120,11 +122,14 @@ def against(
 
 
 def turns(blocks: dict[Spec | str, tuple[Block, int]], n_blocks: int) -> dict[Spec | str, Samples]:
-    """Time blocks of round trips, A B C A B C …, so that changes of speed meet all alike."""
+    """Time blocks of round trips in turns."""
     samples = {name: Samples() for name in blocks}
-    for _ in range(n_blocks):
-        for name, (block, n_rounds) in blocks.items():
-            samples[name].take(*block(n_rounds))
+
+    def taken(name: Spec | str) -> None:
+        block, n_rounds = blocks[name]
+        samples[name].take(*block(n_rounds))
+
+    timing.turns({name: partial(taken, name) for name in blocks}, n_blocks)
     return samples
 
 

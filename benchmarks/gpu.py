@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks import gpu_analog
 from benchmarks.report import Report, Row, machine_facts, progress, table, write
+from benchmarks.timing import seconds
 from cudaq_target.kernels.backends import gpu_missing
 from cudaq_target.kernels.statevector_backend import numba_compiles
 
@@ -349,9 +350,7 @@ def cpu_layer_s(n_qubits: int, dtype: str, rotations: Array) -> float | None:
     small = np.full(1 << 16, 2.0**-8, dtype=dtype)
     layer(small, 16, rotations[:16], "cpu")  # compiles
     state = np.full(1 << n_qubits, 2.0 ** (-n_qubits / 2), dtype=dtype)
-    start = perf_counter()
-    layer(state, n_qubits, rotations, "cpu")
-    return perf_counter() - start
+    return seconds(lambda: layer(state, n_qubits, rotations, "cpu"))
 
 
 def analog_rows(_size: Size, end: float) -> list[Row]:

@@ -12,11 +12,13 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import Row, progress
+from benchmarks.timing import seconds, turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,20 +28,26 @@ N_SHOTS = 100
 # fast, and the row only informs.
 SERVICE_S = (0.05, 0.5, 0.0)
 REACH = 10.0
+# A turn is ten of our steps and one of theirs, which takes seconds.
+_N_OURS, _N_TURNS = 10, 4
 
 
 def rows(quick: bool = False) -> list[Row]:
     """Measure a step with machines of several speeds."""
-    n_ours, n_theirs = (10, 1) if quick else (40, 4)
     found = []
     for service_s in SERVICE_S[:1] if quick else SERVICE_S:
-        with _cloud(service_s) as environment:
-            progress(f"step of a loop on the cloud, machine time {service_s:g} s")
-            with _ours(environment) as step:
-                ours = _beyond(step, n_ours, service_s)
-            with _theirs(environment) as step:
-                theirs = _beyond(step, n_theirs, service_s)
-        found.append(_row(service_s, ours, theirs))
+        progress(f"step of a loop on the cloud, machine time {service_s:g} s")
+        with (
+            _cloud(service_s) as environment,
+            _ours(environment) as ours,
+            _theirs(environment) as theirs,
+        ):
+            blocks = {
+                "ours": partial(_beyond, ours, _N_OURS, service_s),
+                "theirs": partial(_beyond, theirs, 1, service_s),
+            }
+            taken = turns(blocks, 1 if quick else _N_TURNS, warm_ups=1)
+        found.append(_row(service_s, *(list(chain(*blocks)) for blocks in taken.values())))
     return found
 
 
@@ -61,14 +69,14 @@ def _row(service_s: float, ours: list[float], theirs: list[float]) -> Row:
 
 
 def _beyond(step: Callable[[int], int], n_steps: int, service_s: float) -> list[float]:
-    """Time steps (s) beyond the machine's own time; the first one is not counted."""
-    times = []
-    for k in range(n_steps + 1):
-        began_s = time.perf_counter()
-        n_shots = step(100 + k)
-        times.append(time.perf_counter() - began_s - service_s)
-        assert n_shots == N_SHOTS
-    return times[1:]
+    """Time steps (s) beyond the machine's own time."""
+    n_shots: list[int] = []
+    times = [
+        seconds(lambda k=k: n_shots.append(step(100 + k))) - service_s  # type: ignore[misc]
+        for k in range(n_steps)
+    ]
+    assert n_shots == [N_SHOTS] * n_steps
+    return times
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from benchmarks.report import Row, progress
+from benchmarks.timing import in_turns, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,20 +44,14 @@ def rows(quick: bool = False) -> list[Row]:
 
 
 def _row(name: str, n_tasks: int, run: Callable[[], object], bare: Callable[[], float]) -> Row:
-    theirs, ours = [], []
-    for _ in range(n_tasks + _N_WARM):  # in turn, so that both see the same machine
-        theirs.append(bare())
-        began_s = time.perf_counter()
-        run()
-        ours.append(time.perf_counter() - began_s)
-    peer_s = statistics.median(theirs[_N_WARM:])
-    beyond_ms = [1e3 * (each - peer_s) for each in ours[_N_WARM:]]
+    pair = in_turns(lambda: seconds(run), bare, n_tasks, warm_ups=_N_WARM)
+    beyond_ms = [1e3 * (each - pair.peer) for each in pair.ours_s]
     value = statistics.median(beyond_ms)
     return Row(
         name,
         round(value, 2),
         "ms",
-        peer=f"task_start + task_status + task_result of the wheel: {1e3 * peer_s:.2f} ms",
+        peer=f"task_start + task_status + task_result of the wheel: {1e3 * pair.peer:.2f} ms",
         reach=f"<= {REACH_MS:g}",
         holds=value <= REACH_MS,
         samples=tuple(round(each, 3) for each in beyond_ms),

@@ -31,6 +31,7 @@ from benchmarks.closed_loop import native_block, turns
 from benchmarks.latency import Counts
 from benchmarks.loop_latency_ends import N_QUBITS, SESSION, TERMS
 from benchmarks.report import ROOT, Goal, Row, aligned, at_most, cells, progress
+from benchmarks.timing import repeated
 from cudaq_target.coupler.control_messages import DECIDE, Decision
 from cudaq_target.coupler.frame import Status, function_id
 from cudaq_target.coupler.link import connect
@@ -229,7 +230,7 @@ def overhead_rows(quick: bool) -> Iterator[Row]:
             with stepper(kind, transport, wait) as overhead_ms:
                 for title, make in PLANS.items():
                     overhead_ms(make(), 10)
-                    taken = [overhead_ms(make(), n_steps) for _ in range(n_blocks)]
+                    taken = repeated(lambda make=make: overhead_ms(make(), n_steps), n_blocks)
                     value = float(np.median(taken))
                     yield Row(
                         name=f"loop overhead per step, 5 qubits, {title}, {kind} machine, {place}",
@@ -237,7 +238,7 @@ def overhead_rows(quick: bool) -> Iterator[Row]:
                         unit="ms",
                         reach=str(Goal(goal_ms)),
                         holds=Goal(goal_ms).met_by(value),
-                        samples=tuple(taken),
+                        samples=taken,
                         note="wall time less the machine's own, per step",
                     )
 

@@ -15,12 +15,14 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.loop_latency import OVERHEAD_GOALS_MS, busy_ns, process
 from benchmarks.report import Goal, Row, aligned, cells, progress
+from benchmarks.timing import in_turns
 from cudaq_target.coupler.transports.shared_memory import remove_abandoned
 
 if TYPE_CHECKING:
@@ -43,19 +45,19 @@ def _rows(quick: bool) -> Iterator[Row]:
                 progress(f"cudaq.sample over {transport}, {n_shots} shots")
                 taken_ms(True, n_shots, 20)
                 taken_ms(False, n_shots, 20)
-                remote, local = [], []
-                for _ in range(n_blocks):
-                    remote.append(taken_ms(True, n_shots, n_samples))
-                    local.append(taken_ms(False, n_shots, n_samples))
-                value, there = float(np.median(remote)), float(np.median(local))
+                pair = in_turns(
+                    partial(taken_ms, True, n_shots, n_samples),
+                    partial(taken_ms, False, n_shots, n_samples),
+                    n_blocks,
+                )
                 yield Row(
                     name=f"cudaq.sample beyond the machine, 5 qubits, {n_shots} shots, {transport}",
-                    value=value,
+                    value=pair.ours,
                     unit="ms",
-                    peer=f"the whole call on machine='local': {there:.3g} ms",
+                    peer=f"the whole call on machine='local': {pair.peer:.3g} ms",
                     reach=str(Goal(goal_ms)),
-                    holds=Goal(goal_ms).met_by(value),
-                    samples=tuple(remote),
+                    holds=Goal(goal_ms).met_by(pair.ours),
+                    samples=pair.ours_s,
                     note="wall time less the machine's own, per call",
                 )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.histograms import buckets
 from benchmarks.report import RESULTS, ROOT
 
 if TYPE_CHECKING:
@@ -42,16 +43,16 @@ def label_of(record: dict[str, Any]) -> str | None:
     return LINES.get((record["case"], record["transport"], record["wait"]))
 
 
-def tail_of(histogram: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def tail_of(record: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Complementary distribution of a recorded histogram.
 
     Returns:
         Times (µs), and the share of samples above each, shape (n_buckets,) both.
     """
-    counts = np.array(histogram["count"], dtype=np.float64)
+    highest_us, counts = buckets(record)
     above = 1.0 - np.cumsum(counts) / counts.sum()
     # The last bucket has none above it; half a sample keeps it on a logarithmic axis.
-    return np.array(histogram["high_us"]), np.maximum(above, 0.5 / counts.sum())
+    return highest_us, np.maximum(above, 0.5 / counts.sum())
 
 
 def draw(record: dict[str, Any], path: Path) -> None:

@@ -1,7 +1,8 @@
 """What a benchmark hands out: rows with the goal beside the figure, and where they were measured.
 
 The printed JSON has the keys `machine` and `rows`, and one per section where a benchmark has any.
-Files written with `--output` hold more: the command, the date, the repeats and the notes.
+Files written with `--output` hold more: the command, the date, how long it took, the notes and the
+repeats, as percentiles and, from a thousand of them on, as a histogram.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import histograms
 from benchmarks.cores import pinning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+FORMAT = 2  # of a record; `benchmarks.check` says what it holds
 TAIL_SAMPLES = 100_000
 _NUMBERS = re.compile(r"\[\s*((?:-?[\d.e+-]+,?\s*)+)\]")
 ROOT = Path(__file__).parents[1]
@@ -36,6 +39,7 @@ PACKAGES = (
     "cupy-cuda12x",
     "cupy-cuda13x",
     "eclipse-zenoh",
+    "hdrhistogram",
     "iceoryx2",
     "mqt.bench",
     "mqt.qmap",
@@ -146,11 +150,36 @@ class Report:
         return {"machine": self.machine, "rows": rows} | self.sections
 
     def record(self) -> dict[str, object]:
-        rows = [
-            row.public() | {"note": row.note, "samples": summary(row.samples)} for row in self.rows
-        ]
-        names = ("bench", "command", "date", "machine")
-        return {name: getattr(self, name) for name in names} | {"rows": rows} | self.sections
+        """Return all that a file in `results/` holds; `command` makes it again."""
+        head = {
+            "format": FORMAT,
+            "bench": self.bench,
+            "command": self.command,
+            "date": self.date,
+            "seconds": round(self.seconds, 1),
+            "machine": self.machine,
+        }
+        return head | {"rows": [_row_record(row) for row in self.rows]} | self.sections
+
+
+def _row_record(row: Row) -> dict[str, object]:
+    behind = {"samples": summary(row.samples), "histogram": histogram(row.samples)}
+    return row.public() | {"note": row.note} | behind
+
+
+def histogram(samples: Sequence[float]) -> dict[str, Any] | None:
+    """Return the histogram of many repeats.
+
+    None of few of them, of a difference that is negative at times, and, after a word about it,
+    without the package.
+    """
+    if len(samples) < histograms.ENOUGH or min(samples) < 0.0:
+        return None
+    try:
+        return histograms.encoded(samples)
+    except ModuleNotFoundError as error:
+        progress(f"{error.name} is not installed: no histogram; `make bench` installs it")
+        return None
 
 
 def summary(samples: Sequence[float]) -> dict[str, float | None] | None:
@@ -208,7 +237,9 @@ def table(report: Report) -> str:
     parts += dict.fromkeys(note.removeprefix("could not run: ") for note in missing)
     for name, lines in report.sections.items():
         names = columns(lines)
-        if not any(isinstance(value, list) for line in lines for value in line.values()):
+        if name != "histograms" and not any(
+            isinstance(value, list) for line in lines for value in line.values()
+        ):
             texts = [tuple(entry(line.get(one)) for one in names) for line in lines]
             parts.append(f"{name}{UNITS.get(name, '')}\n{aligned([tuple(names), *texts])}")
     return "\n\n".join(parts)

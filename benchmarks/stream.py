@@ -23,6 +23,7 @@ from benchmarks.latency import rounded
 from benchmarks.one_way_ends import one_way
 from benchmarks.report import ROOT, Measurement, Row, progress
 from benchmarks.stream_ends import to_json
+from benchmarks.timing import repeated
 from cudaq_target.coupler.frame import HEADER_BYTES
 from cudaq_target.coupler.payload import BATCH_HEADER_BYTES
 from cudaq_target.coupler.transports.interface import TransportOptions
@@ -75,7 +76,8 @@ def pyzmq_rate(n_frames: int, repeats: int = 3) -> float:
     """Frames of the same length per second through bare PUSH and PULL from Python, the median."""
     progress("the same frames through bare pyzmq PUSH/PULL")
     with one_way("pyzmq", FRAME_BYTES) as end:
-        return statistics.median(n_frames / end.run(n_frames)[0] for _ in range(repeats + 1))
+        taken = repeated(lambda: n_frames / end.run(n_frames)[0], repeats, warm_ups=1)
+    return statistics.median(taken)
 
 
 def rows_of(record: dict[str, Any], peer_rate: float | None = None) -> tuple[Row, Row]:

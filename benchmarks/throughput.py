@@ -9,6 +9,7 @@ import gc
 import statistics
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.latency import rounded
@@ -17,7 +18,7 @@ from benchmarks.link_peers import PeerError
 from benchmarks.link_spec import OURS, Spec
 from benchmarks.one_way_ends import n_slots_of, one_way
 from benchmarks.report import Measurement, Row, progress
-from benchmarks.timing import in_turns
+from benchmarks.timing import in_turns, turns
 from cudaq_target.coupler import _bench
 from cudaq_target.coupler.frame import Status
 
@@ -101,28 +102,35 @@ def python_rows(
 ) -> tuple[list[Row], list[dict[str, Any]]]:
     """One size, both ends Python: the ring against each peer; all take turns."""
     progress(f"one way, Python, {n_bytes} B")
-    rates: dict[str, list[float]] = {}
     failures: dict[str, str] = {}
     n_wrong: dict[str, int] = {}
+
+    def rate(kind: str, end: OneWay) -> float | None:
+        if kind in failures:
+            return None
+        try:
+            taken_s, wrong = _timed(end, n_frames)
+        except PeerError as error:
+            failures[kind] = str(error)
+            return None
+        n_wrong[kind] = n_wrong.get(kind, 0) + wrong
+        return n_frames / taken_s
+
     with ExitStack() as stack:
         ends = {}
         for kind in ("shm", *PEERS):
             try:
-                ends[kind] = stack.enter_context(one_way(kind, n_bytes))
+                ends[kind] = partial(rate, kind, stack.enter_context(one_way(kind, n_bytes)))
             except (ImportError, OSError, PeerError) as error:
                 failures[kind] = str(error)
-        for repeat in range(repeats + 1):
-            for kind in [one for one in ends if one not in failures]:
-                try:
-                    taken_s, wrong = _timed(ends[kind], n_frames)
-                except PeerError as error:
-                    failures[kind] = str(error)
-                    continue
-                n_wrong[kind] = n_wrong.get(kind, 0) + wrong
-                if repeat > 0:  # the first one warms up
-                    rates.setdefault(kind, []).append(n_frames / taken_s)
+        found = turns(ends, repeats, warm_ups=1)
     if "shm" in failures:
         raise PeerError(f"shm: {failures['shm']}")
+    rates = {
+        kind: [one for one in taken if one is not None]
+        for kind, taken in found.items()
+        if kind not in failures
+    }
     rows = [_rate_row(n_bytes, peer, rates, failures, n_frames) for peer in PEERS]
     records = [
         {
@@ -183,7 +191,8 @@ def call_records(n_calls: int, repeats: int) -> Iterator[dict[str, Any]]:
             n = max(20, int(n_calls * _SHARES[n_bytes] * (1.0 if spec.is_fast else 0.4)))
             with contender(spec) as end:
                 end.wake()
-                runs = [_in_flight(end.caller, n, n_bytes) for _ in range(repeats + 1)][1:]
+                block = partial(_in_flight, end.caller, n, n_bytes)
+                runs = turns({"": block}, repeats, warm_ups=1)[""]
             rates = [n / taken_s for taken_s, _ in runs]
             yield {
                 "transport": spec.transport,

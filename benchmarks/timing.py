@@ -12,12 +12,15 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.report import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+Name = TypeVar("Name")
+Taken = TypeVar("Taken")
 
 CACHE_VARIABLE = "CUDAQ_TARGET_CACHE_DIR"
 _PROBE_TIMEOUT_S = 900
@@ -60,22 +63,47 @@ def seconds(run: Callable[[], object]) -> float:
             gc.enable()
 
 
+def turns(
+    contenders: Mapping[Name, Callable[[], Taken]], repeats: int, *, warm_ups: int = 0
+) -> dict[Name, list[Taken]]:
+    """Measure A B C A B C …, so that a change of the machine's speed meets all.
+
+    Args:
+        contenders: By name; each returns what one repeat took, as a number or with more beside.
+        repeats: Recorded repeats of each.
+        warm_ups: Repeats of each that come first and are not recorded.
+
+    Returns:
+        What each repeat returned, by name.
+    """
+    for _ in range(warm_ups):
+        for run in contenders.values():
+            run()
+    found: dict[Name, list[Taken]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, run in contenders.items():
+            found[name].append(run())
+    return found
+
+
 def in_turns(
     ours: Callable[[], float], peer: Callable[[], float], repeats: int, *, warm_ups: int = 0
 ) -> Pair:
-    """Measure A B A B …, so that a change of the machine's speed meets both.
+    """Measure ours and a peer, A B A B ….
 
     Args:
-        ours: Returns the seconds that one repeat took; called after `warm_ups` unrecorded calls.
+        ours: Returns the seconds that one repeat took.
         peer: The same for the peer.
         repeats: Recorded repeats of each.
-        warm_ups: Unrecorded repeats of each.
+        warm_ups: Repeats of each that come first and are not recorded.
     """
-    for _ in range(warm_ups):
-        ours()
-        peer()
-    taken = [(ours(), peer()) for _ in range(repeats)]
-    return Pair(tuple(a for a, _ in taken), tuple(b for _, b in taken))
+    found = turns({"ours": ours, "peer": peer}, repeats, warm_ups=warm_ups)
+    return Pair(tuple(found["ours"]), tuple(found["peer"]))
+
+
+def repeated(run: Callable[[], float], repeats: int, *, warm_ups: int = 0) -> tuple[float, ...]:
+    """Measure one contender that has no peer to take turns with."""
+    return tuple(turns({"ours": run}, repeats, warm_ups=warm_ups)["ours"])
 
 
 def probe(

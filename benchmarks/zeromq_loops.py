@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from benchmarks.report import ROOT
+from benchmarks.timing import turns
 from cudaq_target.coupler.dispatch import Call, Function, Reply
 from cudaq_target.coupler.frame import HEADER_BYTES, Status
 from cudaq_target.coupler.link import connect
@@ -63,11 +65,9 @@ def compare(transport: str, n_bytes: int, n_calls: int) -> dict[str, NDArray[np.
         assert process.stdout is not None
         places: dict[str, str] = json.loads(process.stdout.readline())
         calls = {name: _caller(stack, name, place, n_bytes) for name, place in places.items()}
-        times: dict[str, list[NDArray[np.float64]]] = {name: [] for name in calls}
-        for _ in range(1 + -(-n_calls // _BLOCK)):
-            for name, call in calls.items():
-                times[name].append(_turn(call, payload))
-        return {name: np.concatenate(turns[1:]) for name, turns in times.items()}
+        blocks = {name: partial(_turn, call, payload) for name, call in calls.items()}
+        times = turns(blocks, -(-n_calls // _BLOCK), warm_ups=1)
+        return {name: np.concatenate(taken) for name, taken in times.items()}
 
 
 def _turn(call: Callable[[bytes], bytes], payload: bytes) -> NDArray[np.float64]:
