@@ -57,6 +57,7 @@ $(INSTALLED): $(RECIPE)
 
 $(BENCH_INSTALLED): $(INSTALLED)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group bench
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --group bench-qec
 	@touch $@
 
 $(DOCS_INSTALLED): $(INSTALLED)
