@@ -18,28 +18,22 @@ from cudaq_target import telemetry
 from cudaq_target.cloud.batches import OpenBatch, created
 from cudaq_target.cloud.credentials import access
 from cudaq_target.cloud.errors import (
-    CredentialsError,
-    JobFailedError,
     JobLostError,
     UnreadableResultError,
 )
 from cudaq_target.cloud.exchange import Exchange, ServiceRefusedError
-from cudaq_target.cloud.pace import Pace
 from cudaq_target.cloud.pasqal import JobSpec, PasqalCloud
-from cudaq_target.device import device_from_json, rules
+from cudaq_target.device import device_from_json
 from cudaq_target.errors import (
-    DeviceLimitError,
     MachineError,
     MachineRefusedError,
     MachineUnavailableError,
     OptionError,
-    UnsuitableDeviceError,
 )
-from cudaq_target.locks import ForkSafeLock
-from cudaq_target.machines import job_records
 from cudaq_target.machines.counters import counter_of, shots_of_counter
 from cudaq_target.machines.jobs import JobNote, JobStatus, Seen
-from cudaq_target.machines.remote import Measured, check_device
+from cudaq_target.machines.queued import QueuedMachine
+from cudaq_target.machines.remote import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,13 +42,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cudaq_target.device import PulserDevice
-    from cudaq_target.machines.remote import Kind, Task
+    from cudaq_target.machines.remote import Task
     from cudaq_target.options import Options
 
-# Emulators of the Rydberg levels alone; a digital sequence would end there as a failed job.
-RYDBERG_ONLY: Final = frozenset({"EMU_MPS", "EMU_SV"})
-# They emulate the device of the sequence, whichever it is.
-ANY_DEVICE: Final = frozenset({"EMU_FREE", "EMU_MPS", "EMU_SV"})
 # A launch so soon after the last one is part of a loop (s).
 _LOOP_S: Final = 60.0
 # The cloud's words for states; what is not there is still under way.
@@ -78,10 +68,8 @@ def open_cloud(options: Options) -> CloudMachine:
     )
 
 
-class CloudMachine:
+class CloudMachine(QueuedMachine):
     """Runs programs on a device of the cloud; see `machines.remote` and `machines.jobs`."""
-
-    default_shots: int | None = None
 
     def __init__(self, name: str, *, timeout_s: float = 30.0, poll_s: float | None = None) -> None:
         """Read the credentials; send nothing yet.
@@ -94,33 +82,17 @@ class CloudMachine:
         Raises:
             CredentialsError: They are missing, or readable for others.
         """
-        self.name, self._poll_s = name, poll_s
+        super().__init__(name, poll_s=poll_s)
         given = access(name)
         self._cloud = PasqalCloud(Exchange(name, given, timeout_s=timeout_s), given.project_id)
-        self._lock = ForkSafeLock()
-        self._device: PulserDevice | None = None
         self._open: OpenBatch | None = None
         self._pid = os.getpid()
         self._last_s: float | None = None
 
-    def device(self, kind: Kind) -> PulserDevice:
-        """Report the device; see `machines.remote.RemoteMachine`."""
-        device = self._device
-        if device is None:
-            device = self._device = self._reported()
-        if kind == "gate":
-            if self.name in RYDBERG_ONLY:
-                raise UnsuitableDeviceError(
-                    self.name,
-                    "it emulates the Rydberg levels alone, gate kernels need the qubit levels",
-                    "Use machine='EMU_FREE' or 'local' for gate kernels",
-                )
-            rules(device)  # refuses a device without the channels
-        return device
-
-    def measure(self, task: Task, n_shots: int, *, seed: int) -> Measured:
-        """Run a task; see `machines.remote.RemoteMachine`. The cloud takes no seed."""
-        return self.measure_all([task], n_shots, seeds=[seed])[0]
+    @property
+    def device_type(self) -> str:
+        """The device itself, after which the machine is named."""
+        return self.name
 
     def measure_all(
         self,
@@ -130,7 +102,7 @@ class CloudMachine:
         seeds: Sequence[int],  # noqa: ARG002 - the cloud takes none
     ) -> list[Measured]:
         """Run tasks as jobs of one batch; see `machines.remote.RemoteMachine`."""
-        specs = [self._spec(task, n_shots) for task in tasks]
+        specs = [JobSpec(n_shots, self._sequence(task, n_shots)) for task in tasks]
         notes = [self._note(task, n_shots) for task in tasks]
         tag = uuid.uuid4().hex
         try:
@@ -145,7 +117,7 @@ class CloudMachine:
 
     def send(self, task: Task, note: JobNote) -> Mapping[str, str]:
         """Send a job in a batch of its own; see `machines.jobs.JobMachine`."""
-        spec = self._spec(task, note.n_shots)
+        spec = JobSpec(note.n_shots, self._sequence(task, note.n_shots))
         try:
             batch = created(self._cloud, self.name, [spec], note.id)
         except ServiceRefusedError as error:
@@ -214,25 +186,6 @@ class CloudMachine:
             )
         return device_from_json(specs[self.name], f"device of machine {self.name}")
 
-    def _spec(self, task: Task, n_shots: int) -> JobSpec:
-        """Lower a task; refuses what the device cannot run before anything is sent."""
-        reported = self.device(task.kind)
-        program = task.lowered()
-        if self.name not in ANY_DEVICE:
-            check_device(self.name, program.rules.pulser_device, reported)
-        most = reported.max_runs
-        if most is not None and n_shots > most:
-            raise DeviceLimitError(
-                f"{n_shots} shots of {task.name}",
-                f"at most {most} shots of one job",
-                self.name,
-                "Ask for fewer, and add up the results of several calls",
-            )
-        return JobSpec(n_shots, task.to_json())
-
-    def _note(self, task: Task, n_shots: int) -> JobNote:
-        return JobNote(uuid.uuid4().hex, self.name, task.name, n_shots, task.n_bits, task.columns)
-
     def _submitted(self, specs: Sequence[JobSpec], program: str, tag: str) -> list[dict[str, str]]:
         session = self._session()
         try:
@@ -257,39 +210,8 @@ class CloudMachine:
                 telemetry.session(self.name, is_active=True)
             return self._open
 
-    def _measured(self, notes: Sequence[JobNote]) -> Measured:
-        """Wait for the first of these jobs for as long as it takes."""
-        note = notes[0]
-        pace = Pace(fixed_s=self._poll_s)
-        try:
-            with telemetry.waiting() as wait:
-                while not (seen := self.seen(note)).has_ended:
-                    wait.seen(seen.status)
-                    pace.pause()
-            if seen.status != "DONE":
-                raise JobFailedError(self.name, self._job_id(note), seen.status, seen.reason)
-            with telemetry.phase("fetch"):
-                packed = self.fetched(note)
-        except (MachineUnavailableError, CredentialsError) as error:
-            kept = self._recorded(notes)
-            if isinstance(error, CredentialsError):
-                raise replace(error, remedy=f"{error.remedy}. {kept}") from error
-            raise JobLostError(self.name, self._job_id(note), error.reason, kept) from error
-        origin = {"remote_machine": self.name, "batch_id": note.place["batch"]}
-        return Measured(packed, self._job_id(note), origin)
-
-    def _recorded(self, notes: Sequence[JobNote]) -> str:
-        """Leave records of jobs that go on while nobody waits for them, and say so."""
-        ids = ", ".join(self._job_id(note) for note in notes)
-        try:
-            for note in notes:
-                job_records.write(job_records.JobRecord(note, status="RUNNING"))
-        except OptionError:
-            return f"Nothing was sent again, and these jobs go on: {ids}"
-        return (
-            f"Nothing was sent again. Fetch what goes on later with `cudaq-target fetch ID` or "
-            f"Job.load(ID): {ids}"
-        )
+    def _origin(self, note: JobNote) -> Mapping[str, object]:
+        return {"remote_machine": self.name, "batch_id": note.place["batch"]}
 
     def _cancel_all(self, notes: Sequence[JobNote], tag: str) -> None:
         """End what was sent, also where an interruption came before the answer."""

@@ -6,37 +6,27 @@ they come back as counts of measured atoms.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cudaq_target import telemetry
 from cudaq_target.cloud import environment
 from cudaq_target.cloud.errors import (
-    CredentialsError,
-    JobFailedError,
     JobLostError,
-    SessionError,
 )
-from cudaq_target.cloud.pace import Pace
 from cudaq_target.cloud.qrmi_link import QrmiLink
-from cudaq_target.device import device_from_json, rules
+from cudaq_target.device import device_from_json
 from cudaq_target.errors import (
-    DeviceLimitError,
     MachineError,
     MachineUnavailableError,
     OptionError,
-    UnsuitableDeviceError,
 )
-from cudaq_target.locks import ForkSafeLock
-from cudaq_target.machines import job_records
-from cudaq_target.machines.cloud import ANY_DEVICE, RYDBERG_ONLY
 from cudaq_target.machines.counters import counter_of, shots_of_counter
 from cudaq_target.machines.jobs import JobNote, JobStatus, Seen
-from cudaq_target.machines.remote import Measured, check_device
+from cudaq_target.machines.queued import QueuedMachine
+from cudaq_target.machines.remote import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cudaq_target.device import PulserDevice
-    from cudaq_target.machines.remote import Kind, Task
+    from cudaq_target.machines.remote import Task
     from cudaq_target.options import Options
 
 # An answer that the resource takes jobs holds for so long (s).
@@ -79,10 +69,8 @@ def open_qrmi(options: Options) -> QrmiMachine:
     )
 
 
-class QrmiMachine:
+class QrmiMachine(QueuedMachine):
     """Runs programs on a resource of this job; see `machines.remote` and `machines.jobs`."""
-
-    default_shots: int | None = None
 
     def __init__(
         self,
@@ -101,37 +89,22 @@ class QrmiMachine:
         Raises:
             JobEnvironmentError: QRMI is not installed, or does not take the settings.
         """
-        self.name = resource.machine
+        super().__init__(resource.machine, poll_s=poll_s, first_pause_s=_FIRST_PAUSE_S)
         self._link = QrmiLink(resource, timeout_s=timeout_s)
-        self._timeout_s, self._poll_s = timeout_s, poll_s
-        self._device: PulserDevice | None = None
+        self._timeout_s = timeout_s
         self._accessible_s: float | None = None
         self._others: dict[str, QrmiMachine] = {}
-        self._lock = ForkSafeLock()
 
     @property
     def resource(self) -> environment.Resource:
         """What is behind the machine."""
         return self._link.resource
 
-    def device(self, kind: Kind) -> PulserDevice:
-        """Report the device; see `machines.remote.RemoteMachine`."""
-        device = self._device
-        if device is None:
-            device = self._device = self._reported()
-        if kind == "gate":
-            if self.resource.type == "pasqal-cloud" and self.resource.name in RYDBERG_ONLY:
-                raise UnsuitableDeviceError(
-                    self.name,
-                    "it emulates the Rydberg levels alone, gate kernels need the qubit levels",
-                    "Use EMU_FREE or machine='local' for gate kernels",
-                )
-            rules(device)  # refuses a device without the channels
-        return device
-
-    def measure(self, task: Task, n_shots: int, *, seed: int) -> Measured:
-        """Run a task; see `machines.remote.RemoteMachine`. QRMI takes no seed."""
-        return self.measure_all([task], n_shots, seeds=[seed])[0]
+    @property
+    def device_type(self) -> str:
+        """The cloud's name of the device, for a resource that is one of the cloud."""
+        resource = self.resource
+        return resource.name if resource.type == "pasqal-cloud" else ""
 
     def measure_all(
         self,
@@ -142,10 +115,7 @@ class QrmiMachine:
     ) -> list[Measured]:
         """Run tasks that wait in the queue together; see `machines.remote.RemoteMachine`."""
         sequences = [self._sequence(task, n_shots) for task in tasks]
-        notes = [
-            JobNote(uuid.uuid4().hex, self.name, task.name, n_shots, task.n_bits, task.columns)
-            for task in tasks
-        ]
+        notes = [self._note(task, n_shots) for task in tasks]
         sent: list[JobNote] = []
         try:
             for note, sequence in zip(notes, sequences, strict=True):
@@ -230,22 +200,6 @@ class QrmiMachine:
             self._link.check_accessible()
             self._accessible_s = now_s
 
-    def _sequence(self, task: Task, n_shots: int) -> str:
-        """Lower a task; refuses what the device cannot run before anything is sent."""
-        reported = self.device(task.kind)
-        resource = self.resource
-        if not (resource.type == "pasqal-cloud" and resource.name in ANY_DEVICE):
-            check_device(self.name, task.lowered().rules.pulser_device, reported)
-        most = reported.max_runs
-        if most is not None and n_shots > most:
-            raise DeviceLimitError(
-                f"{n_shots} shots of {task.name}",
-                f"at most {most} shots of one job",
-                self.name,
-                "Ask for fewer, and add up the results of several calls",
-            )
-        return task.to_json()
-
     def _sent(self, sequence: str, note: JobNote) -> dict[str, str]:
         self._check_accessible()
         job = self._link.start(sequence, note.n_shots, name=note.id, program=note.program)
@@ -254,39 +208,8 @@ class QrmiMachine:
             telemetry.session(self.name, is_active=True)
         return {"job": job, "resource": resource.name, "service": resource.service}
 
-    def _measured(self, notes: Sequence[JobNote]) -> Measured:
-        """Wait for the first of these jobs for as long as it takes."""
-        note = notes[0]
-        pace = Pace(shortest_s=_FIRST_PAUSE_S, fixed_s=self._poll_s)
-        job = note.place["job"]
-        try:
-            with telemetry.waiting() as wait:
-                while not (seen := self.seen(note)).has_ended:
-                    wait.seen(seen.status)
-                    pace.pause()
-            if seen.status != "DONE":
-                raise JobFailedError(self.name, job, seen.status, seen.reason)
-            with telemetry.phase("fetch"):
-                packed = self.fetched(note)
-        except (MachineUnavailableError, CredentialsError, SessionError) as error:
-            raise self._lost(notes, error) from error
-        origin = {"remote_machine": self.name, "resource_type": self.resource.type}
-        return Measured(packed, job, origin)
-
-    def _lost(self, notes: Sequence[JobNote], error: MachineError) -> JobLostError:
-        """Leave records of jobs that go on while nobody waits for them."""
-        job, reason = notes[0].place["job"], str(getattr(error, "reason", error))
-        ids = ", ".join(note.place["job"] for note in notes)
-        remedy = f"Nothing was sent again, and these jobs go on: {ids}"
-        with contextlib.suppress(OptionError):  # nowhere to write to
-            for note in notes:
-                job_records.write(job_records.JobRecord(note, status="RUNNING"))
-            ids = ", ".join(note.id for note in notes)
-            remedy = (
-                "Nothing was sent again. Fetch what goes on later with `cudaq-target fetch ID` or "
-                f"Job.load(ID): {ids}"
-            )
-        return JobLostError(self.name, job, reason, remedy)
+    def _origin(self, note: JobNote) -> Mapping[str, object]:  # noqa: ARG002 - the same for all
+        return {"remote_machine": self.name, "resource_type": self.resource.type}
 
     def _cancel_all(self, notes: Sequence[JobNote]) -> list[str]:
         """End what was sent; returns what goes on, because the service cannot end it."""

@@ -168,9 +168,11 @@ def test_the_machine_says_why_a_job_failed(account):
 def test_a_token_that_ends_in_mid_run_leaves_jobs_that_can_be_fetched(account, monkeypatch):
     monkeypatch.setenv("PASQAL_AUTH_TOKEN", account.token)
     account.fault("jobs.status", "expire")
-    with pytest.raises(CredentialsError, match="cudaq-target fetch") as caught:
+    with pytest.raises(JobLostError, match="cudaq-target fetch") as caught:
         launch()
-    assert account.jobs[0].id in str(caught.value)
+    assert isinstance(caught.value.__cause__, CredentialsError)
+    assert caught.value.__cause__.remedy in str(caught.value)
+    assert caught.value.job_id == account.jobs[0].id
     monkeypatch.delenv("PASQAL_AUTH_TOKEN")
     close_all()
     assert Job.load(account.jobs[0].id).result(60).counts() == {"00": 5}
