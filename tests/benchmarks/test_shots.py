@@ -24,9 +24,9 @@ def test_every_goal_of_the_table_has_a_row() -> None:
     for name in ASKED:
         assert any(row.name.startswith(name) and row.holds is not None for row in with_goal), name
     assert any("GB/s" in row.unit and row.holds is not None for row in with_goal)
-    (correct,) = [row for row in rows if row.is_correctness]
-    assert correct.holds
-    assert correct.value == 0
+    correct = [row for row in rows if row.is_correctness]
+    assert any("NumPy" in row.name for row in correct)
+    assert all(row.holds and row.value == 0 for row in correct)
 
 
 def test_gpu_rows_say_that_they_did_not_run() -> None:
@@ -38,8 +38,8 @@ def test_gpu_rows_say_that_they_did_not_run() -> None:
 
 def test_wrong_results_fail_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shots, "equal", lambda _ours, _peer: False)
-    found = [row for row in shots.measured_rows(64, 1) if row.is_correctness]
-    assert [row.holds for row in found] == [False]
+    found = [row for row in shots.measured_rows(64, 1) if "NumPy's" in row.name]
+    assert [(row.is_correctness, row.holds) for row in found] == [(True, False)]
     assert not report.Report("kernels", tuple(found), "").is_correct
 
 
