@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import page_tables
+from benchmarks import page_tables, table
 from benchmarks.page_tables import MARKED, with_rows
 
 ROOT = Path(__file__).parents[1]
@@ -106,6 +106,11 @@ def test_commands_on_pages_have_the_options_they_name(page: Path) -> None:
 @pytest.mark.parametrize("page", page_tables.pages(), ids=lambda page: page.name)
 def test_pages_hold_the_figures_of_the_records(page: Path) -> None:
     assert page_tables.renewed(page) == page.read_text(), "renew it: python -m benchmarks.table"
+
+
+def test_the_tables_of_all_records_are_current() -> None:
+    text = table.README.read_text()
+    assert table.with_tables(text, table.tables()) == text, "renew it: python -m benchmarks.table"
 
 
 def test_tables_name_their_record_and_ask_for_rows_that_exist() -> None:
