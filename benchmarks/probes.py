@@ -227,6 +227,28 @@ def accuracy(which: str, quick: str) -> dict[str, Any]:
     return {"import_s": 0.0, "seconds": perf_counter() - start, "errors": errors_found}
 
 
+def compile_random(n_qubits: str, n_gates: str) -> dict[str, Any]:
+    """Lower random gates as the first program of a process."""
+    start = perf_counter()
+    import numpy as np  # noqa: PLC0415
+
+    from benchmarks import scaling_compile  # noqa: PLC0415
+    from cudaq_target import compiler, device, program  # noqa: PLC0415, F401
+
+    device.resolve()
+    imported = perf_counter() - start
+    rng = np.random.default_rng(SEED)
+    circuit = scaling_compile.random_gates(int(n_qubits), int(n_gates), rng)
+    return {"import_s": imported, "seconds": scaling_compile.compile_s(circuit)[0]}
+
+
+def peak_memory(kind: str, n: str) -> dict[str, Any]:
+    """Measure the memory of an emulation."""
+    from benchmarks import scaling_emulator  # noqa: PLC0415
+
+    return {"import_s": 0.0} | scaling_emulator.peak_memory(kind, int(n))
+
+
 def digital_circuit(name: str) -> Circuit:
     """Build `ghz-N`, or `random-N`: ten layers on N qubits."""
     from benchmarks import kernels  # noqa: PLC0415
@@ -250,7 +272,9 @@ PROBES: dict[str, Callable[..., dict[str, Any]]] = {
         accuracy,
         compile_ours,
         compile_qiskit,
+        compile_random,
         ghz_in_process,
+        peak_memory,
         run_ours,
         run_numpy,
         run_qpp,
