@@ -187,7 +187,7 @@ def _pulser_counts(
             "the sequence has channels that the embedded emulator does not know, and "
             "pulser-simulation is not installed"
         )
-    from cudaq_target.machines.qutip import seeded_numpy  # noqa: PLC0415
+    from cudaq_target.machines.qutip_solver import seeded_numpy  # noqa: PLC0415
 
     simulation = import_module("pulser_simulation")
     if not sequence.is_measured():

@@ -19,7 +19,7 @@ import numpy as np
 
 from cudaq_target.emulator.memory import require_bytes, state_bytes
 from cudaq_target.errors import OptionError
-from cudaq_target.machines.qutip import seeded_numpy
+from cudaq_target.machines.qutip_solver import seeded_numpy
 from cudaq_target.shots import Shots
 
 if TYPE_CHECKING:

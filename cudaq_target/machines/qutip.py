@@ -6,47 +6,32 @@ every atom, so it serves about nine atoms and agrees with exact steps to about 1
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from importlib import import_module
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cudaq_target.emulator.memory import require_bytes
-from cudaq_target.errors import OptionError
+from cudaq_target.machines.qutip_solver import (
+    BYTES_PER_AMPLITUDE,
+    BYTES_PER_ELEMENT,
+    SOLVER_COPIES,
+    QutipSolver,
+    simulation,
+)
 from cudaq_target.sequence import to_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
     from pulser import NoiseModel
 
     from cudaq_target.timeline import PulseProgram
 
-# The Adams integrator keeps up to 12 derivatives and as many copies for its error estimate.
-SOLVER_COPIES = 30
-BYTES_PER_AMPLITUDE = 16
-# Sparse Hamiltonian: Raman and Rydberg drive of one atom touch each basis state about once, plus
-# one row of pair interactions; a stored element takes value and column index.
-BYTES_PER_ELEMENT = 24
-
 
 @dataclass(frozen=True, slots=True)
-class QutipMachine:
-    """Runs programs through pulser-simulation.
-
-    Attributes:
-        rtol: Relative tolerance of the integrator.
-        atol: Absolute tolerance of the integrator.
-        n_trajectories: Noise realisations per job; shots are shared out among them.
-    """
-
-    rtol: float = 1e-8
-    atol: float = 1e-10
-    n_trajectories: int = 64
+class QutipMachine(QutipSolver):
+    """Runs programs through pulser-simulation."""
 
     def state(
         self,
@@ -108,7 +93,8 @@ class QutipMachine:
             wrong = generator.random((n_shots, len(program.coordinates_um))) < noise.p_false_pos
             atoms = wrong.astype(np.uint8)
         else:
-            atoms = self._sample_noisy(program, n_shots, noise, generator)
+            make = partial(self._emulator, program)
+            atoms = self.noisy_shots(make, noise, n_shots, generator, programs=" with gate kernels")
         return np.ascontiguousarray(atoms[:, list(program.atom_of_qubit)])
 
     def _final_state(self, program: PulseProgram) -> tuple[NDArray[np.complex128], tuple[str, ...]]:
@@ -119,67 +105,25 @@ class QutipMachine:
         emulator = self._emulator(program, None, None)
         # Pulser keeps only the levels that some pulse can reach, in an order of its own.
         levels = sorted(emulator.basis, key=lambda name: int(emulator.basis[name].full().argmax()))
-        final = self._run(emulator).get_final_state(ignore_global_phase=False).full()
+        final = self.run(emulator).get_final_state(ignore_global_phase=False).full()
         return final.reshape((len(levels),) * n_atoms), tuple(levels)
-
-    def _sample_noisy(
-        self,
-        program: PulseProgram,
-        n_shots: int,
-        noise: NoiseModel,
-        generator: np.random.Generator,
-    ) -> NDArray[np.uint8]:
-        n_trajectories = max(1, min(self.n_trajectories, n_shots))
-        with warnings.catch_warnings(), seeded_numpy(int(generator.integers(2**32))):
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.filterwarnings("ignore", message="'samples_per_run'")
-            shared = replace(noise, runs=None, samples_per_run=-(-n_shots // n_trajectories))
-            try:
-                emulator = self._emulator(program, shared, n_trajectories)
-                results = self._run(emulator)
-            except (NotImplementedError, ValueError) as error:
-                raise OptionError(
-                    option="noise",
-                    reason=f"pulser-simulation cannot simulate it with gate kernels ({error})",
-                    remedy="Leave that noise out, or use machine='local'",
-                ) from error
-            # Stochastic noise yields shots; anything else yields a state to measure.
-            if isinstance(results, import_module("pulser_simulation.simresults").NoisyResults):
-                counts = results[len(results) - 1].final_bitstrings
-            else:
-                counts = results.sample_final_state(n_shots)
-        rows = np.array([[int(bit) for bit in word] for word in counts], dtype=np.uint8)
-        shots = np.repeat(rows, list(counts.values()), axis=0)
-        # The last trajectory may have measured a few shots more than were asked for.
-        return generator.permutation(shots)[:n_shots]
 
     def _emulator(
         self, program: PulseProgram, noise: NoiseModel | None, n_trajectories: int | None
     ) -> Any:  # noqa: ANN401 - pulser_simulation may be missing
-        try:
-            simulation = import_module("pulser_simulation")
-        except ImportError as error:
-            raise OptionError(
-                option="machine 'qutip'",
-                reason="pulser-simulation is not installed",
-                remedy="Run: python -m pip install 'pulser-simulation>=1.9,<2'",
-            ) from error
+        pulser_simulation = simulation()
         n_atoms = len(program.coordinates_um)
+        # Raman and Rydberg drive of one atom touch each basis state about once; then one row of
+        # pair interactions.
         per_state = SOLVER_COPIES * BYTES_PER_AMPLITUDE + 5 * n_atoms * BYTES_PER_ELEMENT
         require_bytes(3**n_atoms * per_state, len(program.atom_of_qubit), levels=3)
-        return simulation.QutipEmulator.from_sequence(
+        return pulser_simulation.QutipEmulator.from_sequence(
             # Pulser refuses to measure a basis in which no pulse acts.
             to_sequence(program, measured=any(slot.beam == "raman" for slot in program.slots)),
             evaluation_times="Minimal",
             noise_model=noise,
             n_trajectories=n_trajectories,
         )
-
-    def _run(self, emulator: Any) -> Any:  # noqa: ANN401
-        with warnings.catch_warnings():
-            # The newer QutipBackendV2 exposes no tolerances.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return emulator.run(rtol=self.rtol, atol=self.atol)
 
 
 def kernel_state(program: PulseProgram, raw: NDArray[np.complex128]) -> NDArray[np.complex128]:
@@ -215,14 +159,3 @@ def _sample_state(
     found = np.stack(np.unravel_index(outcomes, final.shape), axis=1)
     bits: NDArray[np.uint8] = (np.array(levels) == "h").astype(np.uint8)[found]
     return bits
-
-
-@contextmanager
-def seeded_numpy(seed: int) -> Iterator[None]:
-    """Seed NumPy's global generator, the only one that Pulser draws noise from, for a while."""
-    before = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002

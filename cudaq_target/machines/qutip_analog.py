@@ -6,21 +6,19 @@ k ns instead of from k to k + 1 ns. Where a pulse has edges its probabilities ar
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
-from importlib import import_module
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from cudaq_target.emulator.analog.shots import sample_packed
 from cudaq_target.emulator.memory import require_bytes
-from cudaq_target.errors import OptionError
-from cudaq_target.machines.qutip import (
+from cudaq_target.machines.qutip_solver import (
     BYTES_PER_AMPLITUDE,
     BYTES_PER_ELEMENT,
     SOLVER_COPIES,
-    seeded_numpy,
+    QutipSolver,
+    simulation,
 )
 from cudaq_target.shots import Shots
 
@@ -38,18 +36,8 @@ _DENSITY_ATOMS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class QutipAnalogMachine:
-    """Runs analog programs through pulser-simulation.
-
-    Attributes:
-        rtol: Relative tolerance of the integrator.
-        atol: Absolute tolerance of the integrator.
-        n_trajectories: Noise realisations per job; shots are shared out among them.
-    """
-
-    rtol: float = 1e-8
-    atol: float = 1e-10
-    n_trajectories: int = 64
+class QutipAnalogMachine(QutipSolver):
+    """Runs analog programs through pulser-simulation."""
 
     def sample_analog(
         self,
@@ -64,9 +52,15 @@ class QutipAnalogMachine:
     ) -> NDArray[np.uint64]:
         """Measure all atoms at the end; see `machines.analog.AnalogMachine`."""
         if noise is not None:
-            return self._sample_noisy(program, n_shots, noise, rng, modulation, initial_state)
+
+            def make(shared: NoiseModel, n_trajectories: int) -> Any:  # noqa: ANN401
+                return self._emulator(
+                    program, modulation, initial_state, noise=shared, n_trajectories=n_trajectories
+                )
+
+            return Shots.from_bits(self.noisy_shots(make, noise, n_shots, rng)).packed
         emulator = self._emulator(program, modulation, initial_state)
-        final = _from_rg(self._run(emulator).get_final_state(ignore_global_phase=False))
+        final = _from_rg(self.run(emulator).get_final_state(ignore_global_phase=False))
         return sample_packed(final, n_shots, rng)
 
     def evolve_analog(
@@ -82,7 +76,7 @@ class QutipAnalogMachine:
         """Follow the state; see `machines.analog.AnalogMachine`."""
         times_us = np.asarray(save_at_ns, dtype=np.float64) / _NS_PER_US
         emulator = self._emulator(program, modulation, initial_state, times_us=times_us)
-        results = self._run(emulator)
+        results = self.run(emulator)
         return [
             measure(k, _from_rg(results.get_state(time_us, ignore_global_phase=False)))
             for k, time_us in enumerate(times_us.tolist())
@@ -95,41 +89,6 @@ class QutipAnalogMachine:
         needed: int = per_state << n_atoms
         return needed
 
-    def _sample_noisy(
-        self,
-        program: AnalogProgram,
-        n_shots: int,
-        noise: NoiseModel,
-        rng: np.random.Generator,
-        modulation: bool,
-        initial_state: NDArray[np.complex128] | None,
-    ) -> NDArray[np.uint64]:
-        n_trajectories = max(1, min(self.n_trajectories, n_shots))
-        with warnings.catch_warnings(), seeded_numpy(int(rng.integers(2**32))):
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.filterwarnings("ignore", message="'samples_per_run'")
-            shared = replace(noise, runs=None, samples_per_run=-(-n_shots // n_trajectories))
-            try:
-                emulator = self._emulator(
-                    program, modulation, initial_state, noise=shared, n_trajectories=n_trajectories
-                )
-                results = self._run(emulator)
-            except (NotImplementedError, ValueError) as error:
-                raise OptionError(
-                    option="noise",
-                    reason=f"pulser-simulation cannot simulate it ({error})",
-                    remedy="Leave that noise out, or use machine='local'",
-                ) from error
-            # Stochastic noise yields shots; anything else yields a state to measure.
-            if isinstance(results, import_module("pulser_simulation.simresults").NoisyResults):
-                counts = results[len(results) - 1].final_bitstrings
-            else:
-                counts = results.sample_final_state(n_shots)
-        rows = np.array([[int(bit) for bit in word] for word in counts], dtype=np.uint8)
-        shots = np.repeat(rows, list(counts.values()), axis=0)
-        # The last trajectory may have measured a few shots more than were asked for.
-        return Shots.from_bits(rng.permutation(shots)[:n_shots]).packed
-
     def _emulator(
         self,
         program: AnalogProgram,
@@ -140,35 +99,22 @@ class QutipAnalogMachine:
         noise: NoiseModel | None = None,
         n_trajectories: int | None = None,
     ) -> Any:  # noqa: ANN401 - pulser_simulation may be missing
-        try:
-            simulation = import_module("pulser_simulation")
-        except ImportError as error:
-            raise OptionError(
-                option="machine 'qutip'",
-                reason="pulser-simulation is not installed",
-                remedy="Run: python -m pip install 'pulser-simulation>=1.9,<2'",
-            ) from error
+        pulser_simulation = simulation()
         require_bytes(self.needed_bytes(program.timeline.n_atoms), program.timeline.n_atoms)
         # Monte-Carlo trajectories of QuTiP's take their seeds from the system: where density
         # matrices are small enough, they make equal seeds give equal shots.
         solver = "MESOLVER" if program.timeline.n_atoms <= _DENSITY_ATOMS else "DEFAULT"
-        emulator = simulation.QutipEmulator.from_sequence(
+        emulator = pulser_simulation.QutipEmulator.from_sequence(
             program.sequence,
             evaluation_times="Minimal" if times_us is None else times_us,
             with_modulation=modulation,
             noise_model=noise,
-            solver=simulation.simulation.Solver[solver],
+            solver=pulser_simulation.simulation.Solver[solver],
             n_trajectories=n_trajectories,
         )
         if initial_state is not None:
             emulator.set_initial_state(initial_state[::-1].copy())
         return emulator
-
-    def _run(self, emulator: Any) -> Any:  # noqa: ANN401
-        with warnings.catch_warnings():
-            # The newer QutipBackendV2 exposes no tolerances.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return emulator.run(rtol=self.rtol, atol=self.atol)
 
 
 def _from_rg(state: Any) -> NDArray[np.complex128]:  # noqa: ANN401 - an object of QuTiP's

@@ -8,7 +8,7 @@ from pulser import NoiseModel
 
 from cudaq_target.device import resolve
 from cudaq_target.errors import MemoryLimitError, OptionError
-from cudaq_target.machines import qutip
+from cudaq_target.machines import qutip_solver
 from cudaq_target.machines.qutip import QutipMachine
 from cudaq_target.sequence import register
 from cudaq_target.timeline import PulseProgram
@@ -110,7 +110,7 @@ def test_a_missing_emulator_is_named_with_the_command(monkeypatch):
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(qutip, "import_module", missing)
+    monkeypatch.setattr(qutip_solver, "import_module", missing)
     with pytest.raises(OptionError) as caught:
         MACHINE.state(programs.single(DAD))
     assert str(caught.value) == (
