@@ -49,9 +49,9 @@ def call_on_demand() -> None:
         caller: Any = open_caller(task["address"], spec)
         try:
             _say({"ready": True})
-            for name in TASKS:
+            for do in TASKS.values():
                 begin_ns = int(sys.stdin.readline())
-                _say(TASKS[name](caller, spec.n_bytes, begin_ns, task["seconds"]))
+                _say(do(caller, spec.n_bytes, begin_ns, task["seconds"]))
         finally:
             caller.close()
 

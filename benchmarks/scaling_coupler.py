@@ -59,10 +59,10 @@ Process = subprocess.Popen[str]
 
 
 @contextmanager
-def process(*arguments: str) -> Iterator[Process]:
-    """Start one of `scaling_clients`; the end of its input ends it."""
+def process(*arguments: str, module: str = "scaling_clients") -> Iterator[Process]:
+    """Start an end of a benchmark, by default of this one; the end of its input ends it."""
     started = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.scaling_clients", *arguments],
+        [sys.executable, "-m", f"benchmarks.{module}", *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -176,7 +176,6 @@ def _figure(transport: str, n_bytes: int, lines: Section) -> Row:
         value=most[key],
         unit=unit,
         peer=f"1 client: {alone[key]:.4g} {unit}",
-        ratio=most[key] / alone[key] if alone[key] else None,
         note=f"Clients, all together: {each}. Median of calls one by one: {waits}.",
     )
 
