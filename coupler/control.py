@@ -301,7 +301,18 @@ class ControlServer:
         self._awaited[request.run_id] = run
         sender.on_credit(Credit(request.run_id, 0, request.limit, 0, is_complete=False), now_ns)
         measuring.allow(min(request.limit, self.options.max_held))
-        return PENDING
+        return self._answer_now(call, run)
+
+    def _answer_now(self, call: Call, run: Run) -> Reply:
+        """Answer a pull at once where there are shots, as after a short turn."""
+        now_ns = self._clock()
+        self._advance(run.sender.session, now_ns)
+        answer = run.answer(now_ns)
+        if answer is None:
+            return PENDING
+        run.pull = None
+        del self._awaited[run.sender.session]
+        return _pack(call, answer.result, answer.status)
 
     def _measuring(self, call: Call, request: RunRequest) -> tuple[Measuring, int]:
         """The machine's part of a run, and its measured bits per shot."""
@@ -322,8 +333,17 @@ class ControlServer:
             source.close()
             raise
         client, decide = call.session.peer, request.decide
-        job = Job(request.run_id, client, source, request.n_shots, block, decide)
-        return Queued(job, self._worker), n_qubits
+        job = Job(
+            request.run_id,
+            client,
+            source,
+            request.n_shots,
+            block,
+            decide,
+            program_id=request.program_id,
+            limit=min(request.limit, self.options.max_held) if request.wait_ns else 0,
+        )
+        return Queued(job, self._worker, is_awaited=request.wait_ns > 0), n_qubits
 
     def _block(self, request: RunRequest, n_qubits: int, room: int) -> int:
         """Shots that are measured at once, and decided at once.
@@ -433,9 +453,9 @@ def _too_wide(n_qubits: int, room: int) -> str:
     return f"shots of {n_qubits} qubits do not fit slots of {slot_bytes} bytes"
 
 
-def _pack(call: Call, result: bytes) -> Reply:
+def _pack(call: Call, result: bytes, status: int = Status.OK) -> Reply:
     call.result[: len(result)] = result
-    return Reply(Status.OK, len(result))
+    return Reply(status, len(result))
 
 
 def _refuse(call: Call, reason: str, status: Status = Status.BAD_REQUEST) -> Reply:

@@ -102,12 +102,12 @@ class Polled:
 class Queued:
     """A run of the machine's thread."""
 
-    def __init__(self, job: Job, worker: Worker) -> None:
-        """Put it into the queue."""
+    def __init__(self, job: Job, worker: Worker, *, is_awaited: bool = False) -> None:
+        """Put it into the queue; see `Worker.add`."""
         self._job = job
         self._worker = worker
         self._left: Rows = np.zeros((0, row_words(job.source.n_qubits)), dtype=np.uint64)
-        worker.add(job)
+        worker.add(job, is_awaited=is_awaited)
 
     @property
     def n_measured(self) -> int:

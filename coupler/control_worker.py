@@ -1,4 +1,8 @@
-"""The machine's thread: it measures what the runs may measure, in turn, at its cadence."""
+"""The machine's thread: it measures what the runs may measure, in turn, at its cadence.
+
+Short turns of machines that only compute are measured in the thread that asks, where nobody else
+wants one: two threads that wake each other take longer than a small program.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
+from cudaq_target.coupler.control_pace import SHORT_NS, Paces
 from cudaq_target.coupler.control_turns import Turns
 from cudaq_target.coupler.errors import CouplerError, ProgramRefusedError
 from cudaq_target.coupler.machine import Preparing
@@ -60,8 +65,8 @@ class Decider(Protocol):
 class Job:
     """A run in the machine's hands.
 
-    The machine's thread writes all but `limit` and `is_stopped`, which the server's writes. Each is
-    one assignment, and `rows` is a deque, so that neither waits for the other.
+    The thread that measures writes all but `limit` and `is_stopped`, which the server's writes. Each
+    is one assignment, and `rows` is a deque, so that neither waits for the other.
 
     Attributes:
         run_id: The run.
@@ -70,6 +75,7 @@ class Job:
         n_shots: Shots that are wanted.
         block: Shots beyond the credit, and shots of a decision.
         decide: Endpoint that decides; empty for none.
+        program_id: The program.
         limit: Credit of the receiver: the number of the first shot that it would discard.
         is_stopped: Whether no further shot is wanted.
         rows: Measured, and not taken by the server yet.
@@ -90,6 +96,7 @@ class Job:
     n_shots: int
     block: int = DEFAULT_BLOCK
     decide: str = ""
+    program_id: int = 0
     limit: int = 0
     is_stopped: bool = False
     rows: deque[Rows] = field(default_factory=deque)
@@ -107,6 +114,11 @@ class Job:
     def n_allowed(self) -> int:
         """Shots that may be measured now."""
         return min(self.n_shots, self.limit + self.block) - self.n_measured
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether measuring waits for nothing; see `machine.Computed`."""
+        return getattr(self.source, "is_computed", False) is True
 
     @property
     def is_ready(self) -> bool:
@@ -159,7 +171,10 @@ class ShotClock:
 
 
 class Worker:
-    """Measures for all runs, in a thread of its own that starts with the first."""
+    """Measures for all runs, in a thread of its own that starts with the first.
+
+    One thread at a time has the machine, from `_claim` or `_next` to `_release`.
+    """
 
     def __init__(
         self,
@@ -180,7 +195,8 @@ class Worker:
             max_runs: Runs under way and waiting at most.
             max_clients: Clients with runs at most.
             decider: Asks ends that decide; None where no run names one.
-            on_news: Called in the machine's thread when a run has shots, or ends.
+            on_news: Called in the machine's thread when a run has shots, or ends; not for what
+                `add`, `allow` and `stop` have done themselves.
             clock: Monotonic (ns).
         """
         self.on_news = on_news
@@ -190,7 +206,9 @@ class Worker:
         self._decider = decider
         self._clock = ShotClock(cadence_hz, clock)
         self._turns: Turns[Job] = Turns(max_runs, max_clients)
+        self._paces = Paces()
         self._changed = threading.Condition()
+        self._is_taken = False
         self._is_closing = False
         self._thread: threading.Thread | None = None
 
@@ -209,27 +227,36 @@ class Worker:
         with self._changed:
             return self._turns.n_ahead(job)
 
-    def add(self, job: Job) -> None:
-        """Take on a run."""
+    def add(self, job: Job, *, is_awaited: bool = False) -> None:
+        """Take on a run.
+
+        Args:
+            job: The run.
+            is_awaited: The caller has nothing else to do, so that a short turn is his.
+        """
         with self._changed:
             self._turns.add(job.client, job)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="machine", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+            is_here = self._claim(job, is_awaited=is_awaited)
+        if is_here:
+            self._measure_here(job)
 
     def allow(self, job: Job, limit: int) -> None:
         """Give a run credit up to the shot with this number."""
-        if limit > job.limit:
-            with self._changed:
-                job.limit = limit
-                self._changed.notify()
+        if limit <= job.limit:
+            return
+        with self._changed:
+            job.limit = limit
+            is_here = self._claim(job)
+        if is_here:
+            self._measure_here(job)
 
     def stop(self, job: Job) -> None:
         """Measure no further shot of a run."""
         with self._changed:
             job.is_stopped = True
-            self._changed.notify()
+            is_here = self._claim(job)
+        if is_here:
+            self._measure_here(job)
 
     def close(self, timeout_s: float) -> bool:
         """End the thread; runs that are not over fail.
@@ -248,9 +275,59 @@ class Worker:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def _claim(self, job: Job, *, is_awaited: bool = True) -> bool:
+        """Take the machine for a short turn of this run, or let the machine's thread see to it."""
+        is_free = len(self._turns) == 1 and not (self._is_taken or self._is_closing)
+        is_mine = is_awaited and is_free and job.is_computed and job.is_ready
+        if is_mine and self._is_short(job):
+            self._is_taken = True
+            return True
+        self._wake()
+        return False
+
+    def _is_short(self, job: Job) -> bool:
+        if self._clock.period_ns or self._whole_jobs or job.decide:
+            return False
+        if job.is_stopped:
+            return True
+        expected_ns = self._paces.expected_ns(
+            job.program_id, job.n_measured == 0, self._n_shots(job)
+        )
+        return expected_ns is not None and expected_ns <= SHORT_NS
+
+    def _measure_here(self, job: Job) -> None:
+        """Measure in the caller's thread what the run may measure, as long as that is short."""
+        until_ns = time.monotonic_ns() + SHORT_NS
+        try:
+            self._turn(job)
+            while (
+                not job.is_over
+                and job.is_ready
+                and self._is_short(job)
+                and time.monotonic_ns() < until_ns
+            ):
+                self._turn(job)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        with self._changed:
+            self._is_taken = False
+            if any(job.is_ready for job in self._turns):
+                self._wake()
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="machine", daemon=True)
+            self._thread.start()
+        self._changed.notify()
+
     def _run(self) -> None:
         while (job := self._next()) is not None:
             self._turn(job)
+            with self._changed:
+                self._is_taken = False
+            self.on_news()
         with self._changed:
             left = list(self._turns)
         for job in left:
@@ -263,16 +340,15 @@ class Worker:
         """Wait for a run that can use a turn, and for its time; None at the end."""
         with self._changed:
             while not self._is_closing:
-                if not any(job.is_ready for job in self._turns):
+                if self._is_taken or not any(job.is_ready for job in self._turns):
                     self._clock.idle()
                     self._changed.wait()
                     continue
                 stopped = next((job for job in self._turns if job.is_stopped), None)
-                if stopped is not None:
-                    return stopped
-                wait_ns = self._clock.wait_ns()
+                wait_ns = 0 if stopped is not None else self._clock.wait_ns()
                 if wait_ns == 0:
-                    return self._turns.next(lambda job: job.is_ready)
+                    self._is_taken = True
+                    return stopped or self._turns.next(lambda job: job.is_ready)
                 self._changed.wait(wait_ns / 1e9)
         return None
 
@@ -282,7 +358,6 @@ class Worker:
             self._measure(job, self._n_shots(job))
         if job.is_stopped or job.failure or job.refusal or job.n_measured >= job.n_shots:
             self._end(job)
-        self.on_news()
 
     def _n_shots(self, job: Job) -> int:
         if self._whole_jobs:
@@ -295,6 +370,7 @@ class Worker:
         return min(n_shots, job.n_allowed)
 
     def _measure(self, job: Job, n_shots: int) -> None:
+        is_first, start_ns = job.n_measured == 0, time.monotonic_ns()
         try:
             if not job.is_prepared:
                 job.is_prepared = True
@@ -302,7 +378,7 @@ class Worker:
                     job.source.prepare()
             begin_ns = time.monotonic_ns()
             rows = _checked(job.source.measure(n_shots), n_shots, job.source.n_qubits)
-            spent_ns = time.monotonic_ns() - begin_ns
+            end_ns = time.monotonic_ns()
         except ProgramRefusedError as error:
             if job.n_measured == 0:
                 job.refusal = str(error)
@@ -313,7 +389,8 @@ class Worker:
             _LOG.exception("run %#x failed on the machine", job.run_id)
             job.failure = f"{type(error).__name__}: {error}"
             return
-        job.machine_ns += max(spent_ns, len(rows) * self._clock.period_ns)
+        self._paces.note(job.program_id, is_first, len(rows), end_ns - start_ns)
+        job.machine_ns += max(end_ns - begin_ns, len(rows) * self._clock.period_ns)
         job.rows.append(rows)
         job.n_measured += len(rows)
         self.n_measured += len(rows)

@@ -120,11 +120,24 @@ class Preparing(Protocol):
         """
 
 
+@runtime_checkable
+class Computed(Protocol):
+    """What a `LazyRun` may say besides: that its shots are computed, and none is waited for.
+
+    Then a controller measures short turns in the thread of its server, which nobody needs to wake;
+    all others, and all turns of other runs, in a thread of their own. Never in two at a time.
+    """
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether `measure` only computes."""
+
+
 class LazyMachine(Protocol):
     """A machine that measures no shot before somebody wants it, for any number of runs in turn.
 
     A controller calls `specs`, `load` and `begin` from its server's thread, and the runs from a
-    thread of their own.
+    thread of their own, unless they are `Computed`.
     """
 
     @property

@@ -90,9 +90,11 @@ def machine_of(settings: Settings, cadence_hz: float | None) -> LazyMachine:
     Raises:
         OptionError: The cadence is not allowed, or the machine has none of its own.
     """
-    if cadence_hz is not None and not 0.0 < cadence_hz < float("inf"):
+    if cadence_hz is not None and not 1e-6 <= cadence_hz <= 1e9:
         raise OptionError(
-            f"cadence_hz {cadence_hz}", "no number of shots per second", "Give a positive number"
+            f"cadence_hz {cadence_hz}",
+            "no number of shots per second",
+            "Give a positive number, 1e-6 to 1e9",
         )
     if remote_form(settings.machine) is None:
         return EmulatedMachine(settings, cadence_hz)
@@ -134,7 +136,7 @@ class Loaded:
     def draws(
         self, values: Reals, program: Program | AnalogProgram | None, settings: Settings
     ) -> Draws:
-        """The emulated program of some values; used from the machine's thread alone.
+        """The emulated program of some values; used by one thread at a time.
 
         Args:
             values: Of its parameters.
@@ -270,6 +272,8 @@ class EmulatedMachine:
 
 class EmulatedRun:
     """Shots of one program; see `coupler.machine.LazyRun`."""
+
+    is_computed: Final = True
 
     def __init__(
         self, program: Loaded, values: Reals, settings: Settings, entropy: list[int]
