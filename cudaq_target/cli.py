@@ -13,15 +13,25 @@ from cudaq_target.coupler.errors import (
     DecoderEndpointsError,
     MemoryExperimentError,
     PlaybackError,
+    ProgramRefusedError,
+    RecordingError,
+    RemoteCallError,
     ScheduleError,
     SourceError,
 )
+from cudaq_target.coupler.frame import Status
 from cudaq_target.coupler.link_errors import EndpointError, InsecureEndpointError, KeyFileError
-from cudaq_target.coupler.loops.errors import CalibrationError, ExperimentError, OptimiserError
+from cudaq_target.coupler.loops.errors import (
+    CalibrationError,
+    ExperimentError,
+    LoopRecordError,
+    OptimiserError,
+)
 from cudaq_target.errors import (
     DeviceLimitError,
     EventFileError,
     MachineRefusedError,
+    MemoryLimitError,
     OptionError,
     RegisterError,
     TargetError,
@@ -31,10 +41,12 @@ from cudaq_target.errors import (
     WaveformError,
 )
 from cudaq_target.kernels.errors import KernelError, KernelInputError
+from cudaq_target.loops.controller_process import ControllerOptionsError
 
 BAD_INPUT, FAILURE = 2, 1
 _INPUT_ERRORS = (
     CalibrationError,
+    ControllerOptionsError,
     CredentialsError,
     DecoderConfigError,
     DecoderCountError,
@@ -47,11 +59,15 @@ _INPUT_ERRORS = (
     JobEnvironmentError,
     KernelInputError,
     KeyFileError,
+    LoopRecordError,
     MachineRefusedError,
     MemoryExperimentError,
+    MemoryLimitError,
     OptimiserError,
     OptionError,
     PlaybackError,
+    ProgramRefusedError,
+    RecordingError,
     RegisterError,
     ScheduleError,
     SourceError,
@@ -82,12 +98,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands.run(list(sys.argv[1:] if arguments is None else arguments))
     except (CouplerError, KernelError, TargetError) as error:
         _say(str(error))
-        return BAD_INPUT if isinstance(error, _INPUT_ERRORS) else FAILURE
+        return BAD_INPUT if _is_bad_input(error) else FAILURE
     except OSError as error:
         if error.filename is None:
             raise
         _say(f"{error.filename}: {error.strerror}")
         return BAD_INPUT
+
+
+def _is_bad_input(error: Exception) -> bool:
+    """Whether other words on the command line would help."""
+    if isinstance(error, RemoteCallError):
+        return error.status == Status.BAD_REQUEST
+    return isinstance(error, _INPUT_ERRORS)
 
 
 def _say(sentence: str) -> None:

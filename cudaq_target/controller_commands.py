@@ -51,14 +51,16 @@ Cadence = Annotated[
 MaxClients = Annotated[int, typer.Option(min=1, help="Clients with runs at most.")]
 MaxRuns = Annotated[int, typer.Option(min=1, help="Runs under way and waiting at most.")]
 Lease = Annotated[
-    float, typer.Option(min=0.1, help="A client silent for so long loses its run (s).")
+    float, typer.Option(min=0.1, max=1e6, help="A client silent for so long loses its run (s).")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Most threads of the emulator.")]
 Modulation = Annotated[
     bool, typer.Option("--modulation", help="Analog programs with the device's bandwidth.")
 ]
-SlotBytes = Annotated[int, typer.Option(min=128, help="Longest frame, the same at both ends.")]
-Slots = Annotated[int, typer.Option(min=1, help="Frames under way at most.")]
+SlotBytes = Annotated[
+    int, typer.Option(min=128, max=1 << 30, help="Longest frame, the same at both ends.")
+]
+Slots = Annotated[int, typer.Option(min=1, max=1 << 20, help="Frames under way at most.")]
 Secret = Annotated[
     Path | None, typer.Option(help="Our .key_secret file, where links leave this machine.")
 ]

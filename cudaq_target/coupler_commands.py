@@ -30,8 +30,10 @@ _DURATION_TEXT: Final = "Give a whole number with a unit: ns, us, ms or s, for e
 _LOOK_S: Final = 0.2
 
 Config = Annotated[Path, typer.Option(help="Decoders, as cudaq-qec writes them to YAML.")]
-SlotBytes = Annotated[int, typer.Option(min=128, help="Longest frame, the same at both ends.")]
-Slots = Annotated[int, typer.Option(min=1, help="Frames under way at most.")]
+SlotBytes = Annotated[
+    int, typer.Option(min=128, max=1 << 30, help="Longest frame, the same at both ends.")
+]
+Slots = Annotated[int, typer.Option(min=1, max=1 << 20, help="Frames under way at most.")]
 Secret = Annotated[
     Path | None, typer.Option(help="Our .key_secret file, where the link leaves this machine.")
 ]

@@ -24,7 +24,7 @@ from cudaq_target.loops.progress import progress_bar
 from cudaq_target.loops.systems import hydrogen
 from cudaq_target.loops.vqe import Settings, VqeResult, descent, state_energy, vqe
 from cudaq_target.manifest.loop_runs import of_loop
-from cudaq_target.manifest.model import write
+from cudaq_target.manifest.model import check_place, write
 from cudaq_target.manifest.runs import Phases
 from cudaq_target.watch.report import write_report
 
@@ -163,6 +163,7 @@ def run(
         CouplerError: Link or machine failed for good.
     """
     problem = hydrogen(n_qubits)
+    check_place(manifest)
     begin, phases = time.perf_counter(), Phases()
     with interruptible(), ExitStack() as stack:  # Ctrl-C ends the controller, too
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cudaq-target-"))

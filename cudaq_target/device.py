@@ -266,10 +266,10 @@ def _beam(device: PulserDevice, basis: str, kind: str, purpose: str) -> BeamRule
 def _from_file(path: Path) -> PulserDevice:
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise OptionError(
             option=f"device {str(path)!r}",
-            reason=f"the file cannot be read ({error.strerror})",
+            reason=f"the file cannot be read ({getattr(error, 'strerror', error)})",
             remedy="Give a readable device file, as written by Device.to_abstract_repr()",
         ) from error
     return device_from_json(text, f"device {str(path)!r}")

@@ -129,7 +129,7 @@ def mis(
     optimiser: Annotated[str, typer.Option(help="cobyla or spsa.")] = "cobyla",
     points: Annotated[int, typer.Option(min=1, help="Of the search at most.")] = 30,
     size: Annotated[
-        int | None, typer.Option(help="End the search with the first set of this size.")
+        int | None, typer.Option(min=1, help="End the search with the first set of this size.")
     ] = None,
     cadence_hz: Annotated[
         float | None, typer.Option(help="Shots per second of a controller that is started.")
@@ -279,9 +279,10 @@ class Files(NamedTuple):
 def _done(name: str, asked: dict[str, Any], files: Files) -> Any:  # noqa: ANN401 - of any loop
     """Run or replay a loop, and write its manifest."""
     from cudaq_target.manifest.loop_runs import kind_of, of_loop  # noqa: PLC0415
-    from cudaq_target.manifest.model import write  # noqa: PLC0415
+    from cudaq_target.manifest.model import check_place, write  # noqa: PLC0415
     from cudaq_target.manifest.runs import Phases  # noqa: PLC0415
 
+    check_place(files.manifest)
     kind, phases = kind_of(name), Phases()
     with phases.phase("run"):
         if files.replay is not None:

@@ -152,9 +152,10 @@ def recorded(
         Counts, machine and device.
     """
     from cudaq_target import kernel_file, program_file  # noqa: PLC0415
-    from cudaq_target.manifest.model import write  # noqa: PLC0415
+    from cudaq_target.manifest.model import check_place, write  # noqa: PLC0415
     from cudaq_target.manifest.runs import Phases, of_program, seeded  # noqa: PLC0415
 
+    check_place(path)
     session, phases = seeded(session), Phases()
     arguments: list[object] | None = None
     with phases.phase("compile"):

@@ -26,7 +26,7 @@ def watch(
         bool, typer.Option("--once/--follow", help="Show what is known now, and end.")
     ] = False,
     interval_s: Annotated[
-        float, typer.Option("--interval-s", min=0.05, help="How often to look (s).")
+        float, typer.Option("--interval-s", min=0.05, max=3600.0, help="How often to look (s).")
     ] = 0.25,
     secret: Annotated[
         Path | None, typer.Option(help="Our .key_secret file, where a controller wants keys.")

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from cudaq_target.coupler.closing import Closing, closed_on_failure
-from cudaq_target.coupler.errors import CouplerError
+from cudaq_target.coupler.errors import CouplerError, MemoryExperimentError
 from cudaq_target.coupler.loops.pacing import take
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class DecoderProcess(Closing):
             settings: What it serves.
 
         Raises:
+            MemoryExperimentError: It cannot have the core or the priority.
             DecoderProcessError: It ended instead; the reason names its own.
         """
         self.settings = settings
@@ -128,6 +129,8 @@ class DecoderProcess(Closing):
         found: dict[str, Any] = json.loads(line) if line else {}
         if "endpoint" not in found:
             code = self._process.wait(_END_S)
+            if "argument" in found:
+                raise MemoryExperimentError(**found["argument"])
             raise DecoderProcessError(str(found.get("error", f"exit code {code}")))
         return found
 
@@ -156,6 +159,9 @@ def main() -> int:
         settings = DecoderSettings(**json.loads(sys.stdin.readline()))
         take(settings.core, settings.priority)
         server = _served(settings)
+    except MemoryExperimentError as error:
+        _say({"argument": asdict(error)})
+        return 1
     except (CouplerError, OSError, ValueError, TypeError) as error:
         _say({"error": f"{type(error).__name__}: {error}"})
         return 1

@@ -46,7 +46,7 @@ from cudaq_target.coupler.loops.memory_result import (
     judged,
 )
 from cudaq_target.coupler.loops.pacing import Cadence, undisturbed, wait_until
-from cudaq_target.coupler.transports.interface import TransportOptions
+from cudaq_target.coupler.transports.interface import WAITS, TransportOptions
 from cudaq_target.kernels.intervals import bernoulli_interval
 
 if TYPE_CHECKING:
@@ -93,6 +93,11 @@ class Server:
     timeout_s: float = 1.0
     patience_s: float = 5.0
     security: ClientSecurity | None = None
+
+    def __post_init__(self) -> None:
+        if self.wait not in WAITS:
+            reason = f"{self.wait!r} is unknown"
+            raise MemoryExperimentError("wait", reason, f"Use {', '.join(WAITS)}")
 
 
 def memory_experiment(

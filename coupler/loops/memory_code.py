@@ -33,6 +33,8 @@ DECODERS: Final = {
 LOOKUP_ERRORS: Final = 2
 MIN_DISTANCE: Final = 3
 MAX_SHOTS: Final = 10_000_000
+MAX_CHECKS: Final = 10_000
+"""In all rounds of a shot: their decoder takes minutes to make, and grows with the square."""
 _NOISE: Final = (
     "after_clifford_depolarization",
     "before_round_data_depolarization",
@@ -174,6 +176,10 @@ def _check(name: str, distance: int, rounds: int, p: float, decoder: str) -> Non
         raise MemoryExperimentError("distance", f"{distance}", remedy)
     if rounds < 2:
         raise MemoryExperimentError("rounds", f"{rounds}", "Use at least 2")
+    n_checks = (distance - 1 if name == "repetition" else distance**2 - 1) * (rounds + 1)
+    if n_checks > MAX_CHECKS:
+        reason = f"{distance}, with {rounds} rounds of checks, makes {n_checks} checks"
+        raise MemoryExperimentError("distance", reason, f"Use at most {MAX_CHECKS} checks")
     if not 0.0 < p < 0.5:
         raise MemoryExperimentError("p", f"{p:g}", "Use a probability above 0 and below 0.5")
 

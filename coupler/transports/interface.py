@@ -21,6 +21,9 @@ Found = TypeVar("Found")
 LOOK_S: Final = 0.001
 
 
+WAITS: Final = ("busy", "yield", "adaptive", "block")
+
+
 @dataclass(frozen=True, slots=True)
 class TransportOptions:
     """Geometry and times; both ends use the same `slot_bytes`.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _READY_S: Final = 120.0  # the first start on a machine compiles
 FOLDER_PREFIX: Final = "cudaq-target-"
 _END_S: Final = 10.0
+_BAD_INPUT: Final = 2  # exit code of every command
 _LOG_LINES: Final = 8
 
 
@@ -46,6 +47,14 @@ class ControllerStartError(TargetError):
     def __str__(self) -> str:
         said = f"; it said:\n{self.log}" if self.log else ""
         return f"controller `{self.command}` {self.reason}{said}"
+
+
+@dataclass
+class ControllerOptionsError(ControllerStartError):
+    """A controller refuses what it is to be started with."""
+
+    def __str__(self) -> str:
+        return self.log.rsplit("cudaq-target: ", 1)[-1].strip()
 
 
 @contextmanager
@@ -72,6 +81,7 @@ def controller_process(
         Its endpoint.
 
     Raises:
+        ControllerOptionsError: It refuses its options.
         ControllerStartError: It ended, or said nothing in time.
     """
     options = {
@@ -113,6 +123,8 @@ def _endpoint(
         part = os.read(process.stdout.fileno(), 4096)
         if not part:
             code = process.wait(_END_S)
+            if code == _BAD_INPUT and "cudaq-target: " in _tail(log):
+                raise ControllerOptionsError(command, "refuses its options", _tail(log))
             raise ControllerStartError(command, f"ended with exit code {code}", _tail(log))
         line += part
     try:

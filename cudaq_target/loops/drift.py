@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -93,6 +94,16 @@ class DriftSettings:
     errors: OutcomeErrors = NO_ERRORS
     payload_block: int = 50
     calibration_shots: int = 400
+
+    def __post_init__(self) -> None:
+        for name in ("rabi_error", "detuning_error"):
+            error = getattr(self, name)
+            if not error > 0.0:
+                raise OptionError(f"{name} {error:g}", "no error to keep", "Give one above 0")
+        for name in ("rabi_per_min", "detuning_per_min"):
+            rate = getattr(self, name)
+            if not 0.0 <= rate < inf:
+                raise OptionError(f"{name} {rate:g}", "no usual drift", "Give one of at least 0")
 
     def drift(self, rabi: float) -> Drift:
         """Return the model, for a Rabi frequency (rad/µs)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -26,6 +26,7 @@ from cudaq_target.coupler.loops.events import percentiles
 from cudaq_target.coupler.loops.loop import FeedbackLoop, replay_loop
 from cudaq_target.coupler.loops.policies import Minimise, Minimum
 from cudaq_target.coupler.loops.shot_plans import Allocation, FixedShots
+from cudaq_target.errors import OptionError
 from cudaq_target.kernels.pauli_groups import group_pauli_terms
 from cudaq_target.launch.compile import compile as compile_kernel
 from cudaq_target.loops.controller_process import controller_process
@@ -163,8 +164,13 @@ class Settings:
         Args:
             problem: What is to be solved.
             optimiser: In the place of the one that is named.
+
+        Raises:
+            OptionError: The accuracy is no number above 0, or the optimiser is unknown.
         """
         aim = problem.accuracy if self.accuracy is None else self.accuracy
+        if not 0.0 < aim < inf:
+            raise OptionError(f"accuracy {aim:g}", "no error of an energy", "Give one above 0")
         if optimiser is None:
             errors = errors_for(problem, aim) if self.fixed_shots is None else None
             optimiser = search(

@@ -196,12 +196,13 @@ def _mis(asked: Settings) -> tuple[Any, Any]:
     from cudaq_target.loops.graphs import NAMED, named_graph, unit_disk_graph  # noqa: PLC0415
     from cudaq_target.loops.mis import MisSettings  # noqa: PLC0415
 
-    name = asked["graph"]
-    graph = (
-        named_graph(name)
-        if name in NAMED or not name.endswith(".json")
-        else unit_disk_graph(_positions(Path(name)), asked["radius"], Path(name).stem)
-    )
+    name, radius = asked["graph"], asked["radius"]
+    if name in NAMED or not name.endswith(".json"):
+        graph = named_graph(name)
+        if radius != 1.0:
+            raise OptionError(f"radius {radius:g}", f"{name} has its edges", "Leave it out")
+    else:
+        graph = unit_disk_graph(_positions(Path(name)), radius, Path(name).stem)
     return graph, MisSettings(
         shape=asked["shape"],
         duration_ns=asked["duration_ns"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
@@ -151,11 +152,32 @@ def write(manifest: Manifest, path: Path | str) -> None:
     try:
         Path(path).write_text(manifest.to_json(), encoding="utf-8")
     except OSError as error:
-        raise OptionError(
-            f"manifest {str(path)!r}",
-            f"the file cannot be written ({error.strerror})",
-            "Give a path in a directory that exists and is writable",
-        ) from error
+        raise _unwritable(path, str(error.strerror)) from error
+
+
+def check_place(path: Path | str | None) -> None:
+    """Refuse a place for a manifest before a long run, not after it.
+
+    Raises:
+        OptionError: No file can be written there.
+    """
+    if path is None:
+        return
+    place = Path(path)
+    if place.is_dir():
+        raise _unwritable(path, "Is a directory")
+    if not place.parent.is_dir():
+        raise _unwritable(path, "No such file or directory")
+    if not os.access(place if place.exists() else place.parent, os.W_OK):
+        raise _unwritable(path, "Permission denied")
+
+
+def _unwritable(path: Path | str, reason: str) -> OptionError:
+    return OptionError(
+        f"manifest {str(path)!r}",
+        f"the file cannot be written ({reason})",
+        "Give a path in a directory that exists and is writable",
+    )
 
 
 def read(path: Path | str) -> Manifest:

@@ -283,7 +283,7 @@ def test_bad_input_of_the_command(capsys) -> None:
     ("words", "said"),
     [
         (("vqe", "--error", "nan"), "standard_error is nan"),
-        (("vqe", "--accuracy", "nan"), "falls from nan"),
+        (("vqe", "--accuracy", "nan"), "accuracy nan: no error of an energy"),
         (("vqe", "--replay", "nothing.rec"), "nothing.rec: No such file"),
         (("mis", "square", "--part", "nan"), "part holds nan"),
     ],
