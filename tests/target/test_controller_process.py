@@ -61,7 +61,7 @@ def test_it_serves_and_leaves_nothing_also_when_the_loop_fails() -> None:
 
 
 def test_a_controller_that_cannot_start_says_why() -> None:
-    fails = pytest.raises(ControllerStartError, match="^machine 'abacus': no such machine")
+    fails = pytest.raises(ControllerStartError, match=r"^machine 'abacus': no such machine")
     with fails as failure, controller_process(machine="abacus"):
         pass
     assert "abacus" in failure.value.log
