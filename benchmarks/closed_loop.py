@@ -67,7 +67,7 @@ class Effort:
 
 _SHARES = {64: (1.0, 1.0), 1024: (1.0, 0.2), 65_536: (1.0, 0.1), 1 << 20: (0.02, 0.01)}
 FULL = Effort(blocks=20, native=10_000, fast=5_000, sockets=5_000)
-QUICK = Effort(blocks=3, native=2_000, fast=500, sockets=100)
+QUICK = Effort(blocks=2, native=500, fast=200, sockets=50)
 
 
 @dataclass(slots=True)

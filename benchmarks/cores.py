@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
+_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*", re.ASCII)
 
 
 class PinError(ValueError):
@@ -24,14 +26,15 @@ def cores_of(text: str) -> tuple[int, ...]:
     Raises:
         PinError: It is no such list, or names a core that this process may not use.
     """
+    if not _LIST.fullmatch(text):
+        raise PinError(f"{text!r} is no list of cores such as 0,1 or 0-3")
+    mine = os.sched_getaffinity(0)
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal()):
-            raise PinError(f"{text!r} is no list of cores such as 0,1 or 0-3")
-        found.update(range(int(first), int(last or first) + 1))
-    mine = os.sched_getaffinity(0)
-    if not found or not found <= mine:
+        # One beyond the last core is enough to be refused.
+        found.update(range(int(first), min(int(last or first), max(mine) + 1) + 1) or [-1])
+    if not found <= mine:
         usable = ", ".join(map(str, sorted(mine)))
         raise PinError(f"cores {text} cannot be used; this process may use {usable}")
     return tuple(sorted(found))

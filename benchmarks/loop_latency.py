@@ -59,6 +59,7 @@ DECISION_GOAL = 5.0
 OVERHEAD_GOALS_MS = {"shm": 1.0, "ipc": 2.0}
 # Transports, and how their clients wait.
 _ENDS = (("shm", "adaptive"), ("shm", "yield"), ("ipc", "adaptive"))
+_QUICK_ENDS = {"canned": (("shm", "adaptive"), ("ipc", "adaptive")), "emulator": _ENDS[:1]}
 N_SHOTS, BLOCK = 128, 32
 _WARM_UPS = 100
 PLANS: dict[str, Callable[[], ShotPlan]] = {
@@ -71,10 +72,11 @@ PLANS: dict[str, Callable[[], ShotPlan]] = {
 
 def rows(quick: bool = False) -> list[Row]:
     """Measure both."""
-    return [*decision_rows(quick), *overhead_rows(quick)]
+    sizes = (BLOCK,) if quick else (1, BLOCK)
+    return [*decision_rows(quick, sizes), *overhead_rows(quick)]
 
 
-def decision_rows(quick: bool, sizes: tuple[int, ...] = (1, BLOCK)) -> Iterator[Row]:
+def decision_rows(quick: bool, sizes: tuple[int, ...]) -> Iterator[Row]:
     """Frame to decision, for single shots and for blocks."""
     n_blocks, n_rounds = (3, 400) if quick else (10, 5_000)
     n_wrong = 0
@@ -223,7 +225,7 @@ def overhead_rows(quick: bool) -> Iterator[Row]:
     """Wall time of a step, less the machine's own."""
     n_blocks, n_steps = (2, 20) if quick else (10, 100)
     for kind in ("canned", "emulator"):
-        for transport, wait in _ENDS:
+        for transport, wait in _QUICK_ENDS[kind] if quick else _ENDS:
             goal_ms = OVERHEAD_GOALS_MS[transport]
             place = transport if wait == "adaptive" else f"{transport}, client that yields"
             progress(f"overhead of a step, {kind} machine, {place}")

@@ -41,7 +41,7 @@ def _rows(quick: bool) -> Iterator[Row]:
     n_blocks, n_samples = (2, 20) if quick else (10, 100)
     for transport, goal_ms in OVERHEAD_GOALS_MS.items():
         with sampler(transport) as taken_ms:
-            for n_shots in N_SHOTS:
+            for n_shots in N_SHOTS[: 1 if quick else None]:
                 progress(f"cudaq.sample over {transport}, {n_shots} shots")
                 taken_ms(True, n_shots, 20)
                 taken_ms(False, n_shots, 20)

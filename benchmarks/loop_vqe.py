@@ -56,7 +56,7 @@ FINAL_ERROR_HA = 0.05  # of the energy at the end, which is another question
 SHOTS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 STEPS = (2, 3, 4, 6, 8)
 N_SWEEP, N_SEEDS = 200, 200
-QUICK_SWEEP, QUICK_SEEDS = 40, 40
+QUICK_SWEEP, QUICK_SEEDS = 20, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +337,7 @@ def energy_row(problem: System, quick: bool) -> Row:
     n_shots: dict[str, list[int]] = {}
     errors: dict[str, list[float]] = {}
     for name, plan in plans.items():
-        for seed in range(20 if quick else 100):
+        for seed in range(5 if quick else 100):
             policy = Sample(plan(), point)
             total, _ = lab.drive(policy, seed)
             estimate = policy.result()
@@ -361,7 +361,7 @@ def energy_row(problem: System, quick: bool) -> Row:
 def controller_rows(problem: System, quick: bool) -> list[Row]:
     """The same loops over a controller process, where shots behind a stop cost as well."""
     progress(f"{problem.name} over a controller")
-    starts = Laboratory(problem).starts(6 if quick else 40, seed=2)
+    starts = Laboratory(problem).starts(3 if quick else 40, seed=2)
     n_shots, n_behind, n_wrong, n_good = [], 0, 0, 0
     with TemporaryDirectory() as folder, controller_process("local", seed=1) as endpoint:
         for seed, start in enumerate(starts, start=1):
@@ -432,7 +432,7 @@ def measured(quick: bool = False) -> Measurement:
     """Measure everything."""
     rows: list[Row] = []
     lines: list[dict[str, Any]] = []
-    for contest in contests()[: 3 if quick else None]:
+    for contest in contests()[: 1 if quick else None]:
         found, tried = contest_rows(contest, quick)
         rows += found
         lines += tried

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIZES = (64, 1024, 65_536, 1 << 20)
+QUICK_SIZES = (64, 65_536)
 GOAL_SIZES = (64, 1024)
 UDP_SIZES = (64, 1024)
 PEER_GOAL_SIZES = (64, 1024, 65_536)
@@ -82,20 +83,22 @@ class Book:
 def measured(quick: bool = False) -> Measurement:
     """Measure everything."""
     effort = QUICK if quick else FULL
+    sizes = QUICK_SIZES if quick else SIZES
     book = Book()
     found: list[Row] = []
-    for n_bytes in SIZES:
+    for n_bytes in sizes:
         found += native_rows(n_bytes, effort, book)
-    for n_bytes in SIZES:
+    for n_bytes in sizes[:1] if quick else sizes:
         found += python_rows(n_bytes, effort, book)
-    for n_bytes in SIZES:
+    for n_bytes in sizes:
         found += socket_rows(n_bytes, effort, book)
     found += curve_rows(SIZES[0], effort, book)
-    for n_bytes in SIZES:
+    for n_bytes in sizes[:1] if quick else sizes:
         found += peer_rows(n_bytes, effort, book)
-    mode_cases(effort, book)
-    wait_cases(effort, book)
-    pinned_cases(effort, book)
+    if not quick:
+        mode_cases(effort, book)
+        wait_cases(effort, book)
+        pinned_cases(effort, book)
     sections = more_sections(quick, book)
     found += loop_rows(quick)
     found.append(wrong_row(book.n_wrong))

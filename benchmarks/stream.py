@@ -32,7 +32,7 @@ from cudaq_target.coupler.transports.shared_memory import remove_abandoned
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FRAMES, QUICK_FRAMES = 10_000_000, 100_000
+FRAMES, QUICK_FRAMES = 10_000_000, 50_000
 OPTIONS = TransportOptions(slot_bytes=512, n_slots=256)
 # Transport and way of each stream, and what share of the frames it carries.
 WAYS = {
@@ -57,7 +57,7 @@ def measured(quick: bool = False, frames: int | None = None) -> Measurement:
 
     Args:
         quick: Fewer frames.
-        frames: How many over each transport; None for 10^7, or 10^5 of the quick form.
+        frames: How many over each transport; None for 10^7, or 5·10^4 of the quick form.
     """
     n_frames = frames or (QUICK_FRAMES if quick else FRAMES)
     peer_rate = pyzmq_rate(20_000 if quick else 200_000)

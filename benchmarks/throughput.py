@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 RATE_GOAL = 0.8
 GOAL_BYTES = 64
 SIZES = (64, 1024, 65_536, 1 << 20)
+QUICK_SIZES = (64, 65_536)
 UDP_SIZES = (64, 1024)
 PEERS = {
     "pyzmq": "pyzmq PUSH/PULL, Unix socket",
@@ -46,15 +47,16 @@ def measured(quick: bool = False) -> Measurement:
     n_native, n_python, repeats = (200_000, 5_000, 2) if quick else (1_000_000, 50_000, 7)
     rows: list[Row] = []
     one_way_records: list[dict[str, Any]] = []
-    for n_bytes in SIZES:
+    sizes = QUICK_SIZES if quick else SIZES
+    for n_bytes in sizes:
         n_frames = int(n_native * _SHARES[n_bytes])
         rows += stream_rows(n_bytes, n_frames, repeats + 8 * (not quick))
-    for n_bytes in SIZES:
+    for n_bytes in sizes:
         n_frames = max(20, int(n_python * _SHARES[n_bytes]))
         found, records = python_rows(n_bytes, n_frames, repeats)
         rows += found
         one_way_records += records
-    in_flight = list(call_records(n_python, repeats))
+    in_flight = list(call_records(n_python, repeats, sizes))
     n_wrong = sum(record["wrong"] for record in (*one_way_records, *in_flight))
     rows.append(wrong_row("frames and answers from Python, wrong, all cases", n_wrong))
     return Measurement(tuple(rows), {"one_way": one_way_records, "in_flight": in_flight})
@@ -180,9 +182,11 @@ def _rate_row(
     )
 
 
-def call_records(n_calls: int, repeats: int) -> Iterator[dict[str, Any]]:
+def call_records(
+    n_calls: int, repeats: int, sizes: tuple[int, ...] = SIZES
+) -> Iterator[dict[str, Any]]:
     """Calls with as many in flight as a link takes, by transport and size: each has an answer."""
-    for n_bytes in SIZES:
+    for n_bytes in sizes:
         specs = [Spec("shm", n_bytes, caller="ring", wait="busy")]
         specs += [Spec(one, n_bytes) for one in OURS if one != "udp" or n_bytes in UDP_SIZES]
         for spec in specs:
