@@ -164,7 +164,7 @@ def reversed_keys(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _frequencies(counts: Mapping[str, int], n_outcomes: int) -> Probabilities:
-    found = np.zeros(n_outcomes)
+    found: Probabilities = np.zeros(n_outcomes)
     for bits, n in counts.items():
         found[int(bits, 2)] += n
-    return found / found.sum()
+    return np.asarray(found / found.sum())

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ N_SHOTS = 1000
 # A longer silence between two requests of a call is a pause that the client chose: on loopback
 # nothing else takes as long, and the shortest pause of any contender is 20 ms.
 PAUSE_NS = 15_000_000
-_ANSWER_S = 60.0
+_ANSWER_S = 120.0
 
 
 class ContenderError(Exception):
@@ -130,9 +130,7 @@ class Ends:
             "machine": who.machine, "what": what, "n_shots": N_SHOTS,
             "warm_ups": warm_ups, "repeats": repeats,
         }  # fmt: skip
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
+        _tell(process, json.dumps(request) + "\n")
         answer = _read(process)
         if "error" in answer:
             raise ContenderError(answer["error"])
@@ -171,26 +169,27 @@ def ends(names: Sequence[str], places: Sequence[str] = ()) -> Iterator[Ends]:
     from cudaq_target.fakes import FakeCloud  # noqa: PLC0415
 
     with ExitStack() as stack:
-        cloud = stack.enter_context(FakeCloud(seed=1))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="whole-call-"))
-        environment = _environment(cloud, folder)
+        # They load while the cloud does.
         started = {
-            name: stack.enter_context(_process(environment, name)) for name in dict.fromkeys(names)
+            name: stack.enter_context(_process(folder, name)) for name in dict.fromkeys(names)
         }
-        if places:
-            server = stack.enter_context(_process(environment, "controller", *places))
-            said = _read(server)
-            if "error" in said:
-                raise ContenderError(f"controller: {said['error']}")
+        server = stack.enter_context(_process(folder, "controller", *places)) if places else None
+        cloud = stack.enter_context(FakeCloud(seed=1))
+        account = json.dumps(_account(cloud)) + "\n"
+        for process in started.values():
+            _tell(process, account)
+        if server is not None and "error" in (said := _read(server)):
+            raise ContenderError(f"controller: {said['error']}")
         yield Ends(cloud, started)
 
 
 @contextmanager
-def _process(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def _process(folder: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.whole_call_ends", *arguments],
         cwd=ROOT,
-        env=environment,
+        env=_surroundings(folder),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -205,27 +204,40 @@ def _process(environment: dict[str, str], *arguments: str) -> Iterator[subproces
             process.communicate()
 
 
-def _environment(cloud: FakeCloud, folder: str) -> dict[str, str]:
-    """What every contender finds: an account at the cloud, and no settings of anybody else."""
+def _tell(process: subprocess.Popen[str], line: str) -> None:
+    """Write a line; what became of a process that has ended is seen where its answer is read."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(line)
+        process.stdin.flush()
+
+
+def _surroundings(folder: str) -> dict[str, str]:
+    """The environment without settings of anybody else."""
     foreign = ("CUDAQ_TARGET_", "PASQAL_", "QRMI_", "SLURM_")
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(foreign) or name == "CUDAQ_TARGET_CACHE_DIR"
     }
-    return kept | cloud.qrmi_environment("EMU_FREE") | {
-        "PASQAL_BASE_URL": cloud.url,
-        "PASQAL_AUTH_ENDPOINT": cloud.token_url,
-        "PASQAL_PROJECT_ID": cloud.project_id,
-        "PASQAL_USERNAME": cloud.account.username,
-        "PASQAL_PASSWORD": cloud.account.password,
+    return kept | {
         "PASQAL_CONFIG_ROOT": os.devnull,
         "XDG_STATE_HOME": folder,
         "RUST_LOG": "error",  # QRMI warns of a configuration that is not there
         # Whatever would leave this machine goes nowhere.
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "NO_PROXY": "127.0.0.1,localhost",
-    }  # fmt: skip
+    }
+
+
+def _account(cloud: FakeCloud) -> dict[str, str]:
+    return cloud.qrmi_environment("EMU_FREE") | {
+        "PASQAL_BASE_URL": cloud.url,
+        "PASQAL_AUTH_ENDPOINT": cloud.token_url,
+        "PASQAL_PROJECT_ID": cloud.project_id,
+        "PASQAL_USERNAME": cloud.account.username,
+        "PASQAL_PASSWORD": cloud.account.password,
+    }
 
 
 @contextmanager
