@@ -125,7 +125,11 @@ class ControlServer:
         return self._worker is not None
 
     def wake_by(self, wake: Callable[[], None]) -> None:
-        """Have something called, from another thread, when `advance` has answers to give."""
+        """Have something called, from another thread, when `advance` has answers to give.
+
+        Args:
+            wake: Must return at once.
+        """
         self._wake = wake
 
     def _on_news(self) -> None:

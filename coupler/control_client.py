@@ -242,7 +242,11 @@ class RemoteRun:
             raise RemoteCallError(RUN, Status.BAD_REQUEST, self.ended.reason)
 
     def reconnect(self, call: Caller) -> None:
-        """Go on over another link; shots that were lost with the old one are sent again."""
+        """Go on over another link; shots that were lost with the old one are sent again.
+
+        Args:
+            call: `Link.caller` of the new link, to the same controller.
+        """
         self._call = call
 
     def stop(self) -> int:
@@ -254,7 +258,11 @@ class RemoteRun:
         return int(RUN_ID.unpack(_ask(self._call, STOP, RUN_ID.pack(self.run_id)))[0])
 
     def status(self) -> RunStatus:
-        """Ask how far the run is."""
+        """Ask how far the run is.
+
+        Raises:
+            RemoteCallError: The controller refused, or its answer is no status.
+        """
         result = _ask(self._call, STATUS, RUN_ID.pack(self.run_id))
         status = RunStatus.from_bytes(result)
         if status is None:

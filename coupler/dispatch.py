@@ -202,6 +202,11 @@ class Dispatcher:
     def dispatch(self, session: Session, frame: Buffer, *, exact: bool = True) -> bytes | None:
         """Serve one frame; as `dispatch_into`, with an answer of its own.
 
+        Args:
+            session: The client's.
+            frame: The request.
+            exact: The frame ends where its header says; else it may be a whole slot.
+
         Returns:
             The answer; None where there is none (yet).
         """
@@ -325,7 +330,7 @@ class Dispatcher:
         ]
 
     def end(self, timeout_s: float) -> None:
-        """Nothing runs beside the caller's thread."""
+        """Nothing runs beside the caller's thread, so that there is no `timeout_s` to wait."""
 
     def _repeat(
         self, session: Session, header: RequestHeader, arguments: memoryview, answer: memoryview

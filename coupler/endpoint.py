@@ -77,6 +77,9 @@ def parse_endpoint(text: str) -> Endpoint:
     Args:
         text: For example `tcp://127.0.0.1:5555`.
 
+    Returns:
+        Its parts.
+
     Raises:
         EndpointError: It has another form.
 

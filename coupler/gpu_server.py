@@ -220,6 +220,9 @@ def serve_on_gpu(
         fallback: "cpu" serves from the host, with a warning, where no GPU can be used.
         back_off_ns: Pause between two looks of the device at a flag (ns).
 
+    Returns:
+        The server, which runs already; a context manager, which closes it.
+
     Raises:
         BackendUnavailableError: There is no GPU, and no fallback.
         RoleTakenError: Another dispatcher serves the ring.

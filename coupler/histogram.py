@@ -79,7 +79,11 @@ class Histogram:
         self._max = high if self._max is None else max(high, self._max)
 
     def merge(self, other: Histogram) -> None:
-        """Count the values of another histogram, too."""
+        """Count the values of another histogram, too.
+
+        Args:
+            other: It stays as it is.
+        """
         if other._min is None or other._max is None:
             return
         self._add_moments(other.n_values, other._mean, other._spread)

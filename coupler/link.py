@@ -444,8 +444,12 @@ def connect(
         security: Keys, where the server wants them.
         options: Geometry, the same at both ends.
 
+    Returns:
+        A link of this thread; a context manager, which closes it.
+
     Raises:
         EndpointError: `endpoint` has another form.
+        InsecureEndpointError: Keys were given for a transport that knows none.
         LinkTimeoutError: No server came in time.
         LinkRefusedError: The server refused the keys.
         LinkBusyError: Another live process uses the ring; a ring serves one client.

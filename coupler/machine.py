@@ -201,7 +201,7 @@ class ThreadedRun:
         return not self._thread.is_alive() and self._measured.empty() and len(self._left) == 0
 
     def poll(self, max_shots: int) -> NDArray[np.uint64]:
-        """Give shots measured since the last call, without waiting; as `MachineRun.poll`."""
+        """Give at most `max_shots` measured since the last call, without waiting."""
         parts = [self._left]
         n_shots = len(self._left)
         while n_shots < max_shots:

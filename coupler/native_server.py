@@ -130,7 +130,7 @@ class NativeServer(Serving):
         return counted
 
     def finish(self, ticket: Ticket, status: int, result: Buffer = b"") -> None:  # noqa: ARG002
-        """As `Server.finish`; no function of this server pends, so that any result is late."""
+        """As `Server.finish`; none pends here, so every ticket, status and result is late."""
         self._n_late += 1
 
     def close(self) -> None:

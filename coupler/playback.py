@@ -186,6 +186,9 @@ def play(
         clock: Monotonic (ns).
         sleep: Waits (s).
 
+    Returns:
+        What each line did, when, and whether corrections were those expected.
+
     Raises:
         ScheduleError: A line makes no sense.
         PlaybackError: A line names a decoder or source that is not given, or a time is not

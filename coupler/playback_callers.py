@@ -72,7 +72,11 @@ class InProcess:
         self._next_id = 0
 
     def submit(self, function: str, arguments: bytes) -> int:
-        """Make the call; its reply waits for `collect`."""
+        """Call a function with its arguments; the reply waits for `collect`.
+
+        Returns:
+            The ticket of the call.
+        """
         request_id = self._next_id
         self._next_id = (self._next_id + 1) & MAX_U32
         frame = request_frame(function_id(function), arguments, request_id)
@@ -84,7 +88,7 @@ class InProcess:
         return request_id
 
     def collect(self, timeout_s: float) -> Reply | None:  # noqa: ARG002 - nothing comes later
-        """Give one reply; never waits."""
+        """Give one reply, or None; never waits, whatever `timeout_s` says."""
         return self._replies.popleft() if self._replies else None
 
 
@@ -97,7 +101,11 @@ class Discard:
         self._next_id = 0
 
     def submit(self, function: str, arguments: bytes) -> int:
-        """Make up a reply; it waits for `collect`."""
+        """Make up a reply to a function's arguments; it waits for `collect`.
+
+        Returns:
+            The ticket of the call.
+        """
         request_id = self._next_id
         self._next_id = (self._next_id + 1) & MAX_U32
         is_read = function == "get_corrections"
@@ -106,7 +114,7 @@ class Discard:
         return request_id
 
     def collect(self, timeout_s: float) -> Reply | None:  # noqa: ARG002 - nothing comes later
-        """Give one reply; never waits."""
+        """Give one reply, or None; never waits, whatever `timeout_s` says."""
         return self._replies.popleft() if self._replies else None
 
 
@@ -125,7 +133,10 @@ class OverLink:
         self._replies: deque[Reply] = deque()
 
     def submit(self, function: str, arguments: bytes) -> int:
-        """Send a call; where the link is full, wait for room.
+        """Send a function's arguments; where the link is full, wait for room.
+
+        Returns:
+            The ticket of the call.
 
         Raises:
             LinkBusyError: There was no room in time.
@@ -140,7 +151,10 @@ class OverLink:
                 self._store(0.001)
 
     def collect(self, timeout_s: float) -> Reply | None:
-        """Give one reply that has come; a call that was lost has status INTERNAL_ERROR."""
+        """Give one reply that comes within `timeout_s` (s), else None.
+
+        A call that was lost has status INTERNAL_ERROR.
+        """
         if not self._replies:
             self._store(timeout_s)
         return self._replies.popleft() if self._replies else None

@@ -133,6 +133,9 @@ def server_security(secret: Path | str, clients: Iterable[Path | str]) -> Server
         secret: Its own secret file.
         clients: Public files of the clients that may connect.
 
+    Returns:
+        For `serve(security=…)`.
+
     Raises:
         KeyFileError: A file is unreadable or malformed, or the secret is readable by others.
     """
@@ -141,6 +144,13 @@ def server_security(secret: Path | str, clients: Iterable[Path | str]) -> Server
 
 def client_security(secret: Path | str, server: Path | str) -> ClientSecurity:
     """Read what a client needs: its own secret file, and the server's public one.
+
+    Args:
+        secret: The client's own secret file.
+        server: The public file of the server that it will talk to.
+
+    Returns:
+        For `connect(security=…)`.
 
     Raises:
         KeyFileError: A file is unreadable or malformed, or the secret is readable by others.

@@ -314,6 +314,9 @@ def serve(
             it waits on shared memory: where it spins, the machine's thread wants its core.
         control_options: What a machine allows its clients; for machines alone.
 
+    Returns:
+        The server, which runs already; a context manager, which closes it.
+
     Raises:
         EndpointError: `endpoint` has another form, or is not of this machine.
         InsecureEndpointError: Strangers could connect.

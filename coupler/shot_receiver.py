@@ -29,6 +29,9 @@ class ShotReceiver:
             session: The stream.
             n_qubits: Measured bits per shot.
             window: Shots that may wait here, in order or out of order.
+
+        Raises:
+            ValueError: `n_qubits` or `window` is below 1.
         """
         if min(n_qubits, window) < 1:
             message = f"{n_qubits} qubits and a window of {window} shots; each must be at least 1"

@@ -57,6 +57,9 @@ class ShotSender:
             max_batch: Shots per message; see `payload.shots_that_fit`.
             policy: What happens to shots that do not fit into the store.
             retry_ns: Silence after which messages count as lost (ns).
+
+        Raises:
+            ValueError: `n_qubits`, `max_held` or `max_batch` is below 1.
         """
         if min(n_qubits, max_held, max_batch) < 1:
             message = (

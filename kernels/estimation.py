@@ -203,6 +203,9 @@ def most_informative(
         errors: Of preparation and read-out.
         backend: Where to compute.
 
+    Returns:
+        One of the candidates.
+
     Raises:
         KernelInputError: See `outcome_probabilities` and `information_gain`.
         BackendUnavailableError: The back end does not run here.

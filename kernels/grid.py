@@ -172,6 +172,14 @@ class GridPosterior:
     ) -> Experiment:
         """Choose the candidate whose next shot is expected to tell most (bit of entropy).
 
+        Args:
+            candidates: At least one.
+            errors: Of preparation and read-out.
+            backend: Where to compute.
+
+        Returns:
+            One of the candidates; the first of equal ones.
+
         Raises:
             KernelInputError: See `estimation.most_informative`.
             BackendUnavailableError: The back end does not run here.

@@ -79,6 +79,12 @@ class RunningMoments:
     def merge(self, other: RunningMoments) -> Self:
         """Join the moments of two sets of rows, for example of two servers.
 
+        Args:
+            other: Of as many columns.
+
+        Returns:
+            Moments of all rows; these stay as they are.
+
         Raises:
             KernelInputError: They have different numbers of columns.
         """

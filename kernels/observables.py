@@ -350,7 +350,15 @@ def pauli_z_bounds(masks: Words, weights: ArrayLike, constant: float = 0.0) -> t
 
 
 def mis_bounds(n_bits: int, n_edges: int, penalty: float) -> tuple[float, float]:
-    """Bound `MisCosts.costs(penalty)` of any shot, for penalty >= 0.
+    """Bound `MisCosts.costs(penalty)` of any shot.
+
+    Args:
+        n_bits: Vertices.
+        n_edges: Edges.
+        penalty: Of an edge both of whose ends are chosen, at least 0.
+
+    Returns:
+        Bounds from below and above; no shot need reach either.
 
     Raises:
         KernelInputError: No qubits, a negative number, or one that is not finite.
@@ -363,7 +371,13 @@ def mis_bounds(n_bits: int, n_edges: int, penalty: float) -> tuple[float, float]
 
 
 def maxcut_bounds(weights: ArrayLike) -> tuple[float, float]:
-    """Bound the MaxCut cost of any shot, given the weights of the edges, shape (n_edges,).
+    """Bound the MaxCut cost of any shot.
+
+    Args:
+        weights: Of the edges, shape (n_edges,).
+
+    Returns:
+        Bounds from below and above; no shot need reach either.
 
     Raises:
         KernelInputError: A weight is not finite, or the shape another one.
@@ -373,7 +387,14 @@ def maxcut_bounds(weights: ArrayLike) -> tuple[float, float]:
 
 
 def qubo_bounds(matrix: ArrayLike, constant: float = 0.0) -> tuple[float, float]:
-    """Bound the QUBO cost of any shot, given Q, shape (n_bits, n_bits).
+    """Bound the QUBO cost of any shot.
+
+    Args:
+        matrix: Q, shape (n_bits, n_bits).
+        constant: Added to every cost.
+
+    Returns:
+        Bounds from below and above; no shot need reach either.
 
     Raises:
         KernelInputError: The matrix is not square, or a number is not finite.

@@ -151,6 +151,9 @@ def readout_overhead(confusion: ArrayLike) -> float:
     Args:
         confusion: Shape (n_bits, 2, 2).
 
+    Returns:
+        1 without errors, else more.
+
     Raises:
         KernelInputError: See `check_confusion`.
 

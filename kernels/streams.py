@@ -117,6 +117,12 @@ class StreamingMean:
     def merged(self, other: StreamingMean) -> StreamingMean:
         """Join two streams of independent values of one mean, for example of two servers.
 
+        Args:
+            other: With the same bounds, level and method.
+
+        Returns:
+            One stream; its parts stay as they are.
+
         Raises:
             KernelInputError: Bounds, level or method differ.
         """

@@ -382,7 +382,7 @@ class FrequencyEstimator(MeanEstimator):
         self.counts = np.zeros(n_bits, dtype=np.int64)
 
     def begin(self, point: Point) -> None:
-        """Forget all shots."""
+        """Forget all shots; another point follows."""
         super().begin(point)
         self.counts[:] = 0
 

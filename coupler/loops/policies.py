@@ -136,7 +136,7 @@ class Sample(PlannedPolicy):
         return None if where is None else (where, None)
 
     def finish(self, point: Point, estimate: Estimate) -> None:  # noqa: ARG002 - there is one
-        """Keep the estimate."""
+        """Keep the estimate; there is one point."""
         self._found = estimate
 
     def result(self) -> Estimate | None:
@@ -214,7 +214,7 @@ class Minimise(PlannedPolicy):
         return tuple(point), target
 
     def finish(self, point: Point, estimate: Estimate) -> None:
-        """Tell the optimiser, or keep the last estimate."""
+        """Tell the optimiser the estimate of a point, or keep it where it is the last one."""
         if self.plan is not self._search:
             self._confirmed = point, estimate
             return

@@ -88,15 +88,15 @@ class FixedShots:
             raise KernelInputError("n_shots", f"is {self.n_shots}", "use 1 or more")
 
     def shots_per_point(self, n_settings: int) -> int:
-        """Shots that a point gets."""
+        """Shots that a point of `n_settings` gets."""
         return self.n_shots * n_settings
 
     def begin(self, n_settings: int, target_error: float | None) -> None:  # noqa: ARG002 - none
-        """Begin a point."""
+        """Begin a point of `n_settings`, whatever `target_error` is."""
         self._left = list(range(n_settings))
 
     def next(self, estimate: Estimate) -> Share | None:
-        """Choose the next setting that lacks shots."""
+        """Choose the next setting that lacks shots in the estimate."""
         shots = estimate.n_shots_by_setting
         for setting in self._left:
             lacking = self.n_shots - shots[setting]
@@ -223,9 +223,16 @@ class _Targeted(ABC):
 
 @dataclass(slots=True)
 class EarlyStop(_Targeted):
-    """Equal shots in every setting, until the target is reached; see `_Targeted`.
+    """Equal shots in every setting, until the target is reached.
 
     With one setting this is `Allocation`.
+
+    Attributes:
+        standard_error: Of the estimate, in its unit; None for what an optimiser asks for.
+        half_width: In the place of it, of the settings' intervals together.
+        max_shots: Of a point, in all settings together.
+        min_shots: Of each setting, at least 2.
+        block: Shots between two judgements; 0 for the loop's own.
     """
 
     def _shares(self, deviations: tuple[float, ...]) -> list[float]:
@@ -243,6 +250,13 @@ class Allocation(_Targeted):
     n_k = s_k sum(s) / error² reaches a standard error with the fewest shots. Deviations are
     estimated as the shots come, every run ends once its setting has what the newest estimate gives
     it, and `min_shots` in every setting keep a poor start from starving one.
+
+    Attributes:
+        standard_error: Of the estimate, in its unit; None for what an optimiser asks for.
+        half_width: In the place of it, of the settings' intervals together.
+        max_shots: Of a point, in all settings together.
+        min_shots: Of each setting, at least 2.
+        block: Shots between two judgements; 0 for the loop's own.
     """
 
     def _shares(self, deviations: tuple[float, ...]) -> list[float]:

@@ -63,11 +63,11 @@ class TailEstimator:
         self._counts = np.zeros(0, dtype=np.int64)
 
     def begin(self, point: Point) -> None:  # noqa: ARG002 - the same at every point
-        """Forget all shots."""
+        """Forget all shots; another point follows."""
         self._costs, self._counts = np.zeros(0), np.zeros(0, dtype=np.int64)
 
     def update(self, setting: int, rows: Words) -> None:  # noqa: ARG002 - there is one
-        """Take in shots; as `interface.Estimator.update`."""
+        """Take in the rows of a setting; as `interface.Estimator.update`."""
         costs, counts = np.unique(self.cost.values(rows), return_counts=True)
         both = np.concatenate([self._costs, costs])
         weights = np.concatenate([self._counts, counts])

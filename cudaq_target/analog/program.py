@@ -111,6 +111,12 @@ class AnalogProgram:
     def bind(self, *args: object) -> AnalogProgram:
         """Apply new arguments: those of the ansatz, or of the function that made the program.
 
+        Args:
+            args: One array of the ansatz's free points (rad/µs), or the arguments of `compile`.
+
+        Returns:
+            Another program; this one stays as it is.
+
         Raises:
             OptionError: The program has no parameters.
         """

@@ -43,6 +43,9 @@ class RydbergHamiltonian(cudaq.RydbergHamiltonian):  # type: ignore[misc]
         atom_filling: 1 for a trap with an atom, 0 for an empty one; all filled when left out.
         delta_local: Detuning Δ_local(t) (rad/s), a `cudaq.ScalarOperator`, and the share of it that
             each site feels, in [0, 1].
+
+    Raises:
+        RegisterError: `atom_filling` has another length than `atom_sites`.
     """
 
     def __init__(
