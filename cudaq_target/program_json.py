@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cudaq_target.circuit import Circuit, Gate, Measurement
 from cudaq_target.device import device_from_json, rules
-from cudaq_target.errors import OptionError, Source
+from cudaq_target.errors import Source
+from cudaq_target.json_format import JsonFormat
 from cudaq_target.sites import Sites, traps_from_json, traps_to_json
 from cudaq_target.timeline import Beam, Pulse, PulseProgram, Slot
 
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
 
     from cudaq_target.program import Program
 
-FORMAT = "cudaq-target program"
-VERSION = 1
-
-_REMEDY = (
-    "Give a text written by Program.to_json() (or cudaq-target compile --output); cudaq-target run "
-    "reads AHS programs and Pulser's abstract representation as well."
+FORMAT: Final = JsonFormat(
+    noun="program",
+    name="cudaq-target program",
+    version=1,
+    remedy="Give a text written by Program.to_json() (or cudaq-target compile --output); "
+    "cudaq-target run reads AHS programs and Pulser's abstract representation as well.",
+    renewal="Read it with the version of cudaq-target that wrote it, or compile the kernel again.",
 )
 
 # One JSON object; its values are checked where they are used.
@@ -62,8 +64,7 @@ def dumps(program: Program) -> str:
     layout = program.layout
     return json.dumps(
         {
-            "format": FORMAT,
-            "version": VERSION,
+            **FORMAT.head,
             "device": json.loads(program.rules.pulser_device.to_abstract_repr()),
             "sequence": json.loads(program.sequence.to_abstract_repr()),
             "timeline": _from_timeline(program.timeline),
@@ -93,8 +94,8 @@ def loads(text: str) -> Program:
     """
     from cudaq_target.program import Program, Stats  # noqa: PLC0415 - it imports this module
 
-    content = _checked(text)
-    try:
+    content = FORMAT.content(text)
+    with FORMAT.reading():
         layout = content["layout"]
         return Program(
             circuit=_to_circuit(content["circuit"]),
@@ -103,28 +104,6 @@ def loads(text: str) -> Program:
             layout=None if layout is None else sites_from_json(layout),
             route=str(content["route"]),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise OptionError(
-            "program", f"the JSON is damaged ({type(error).__name__}: {error})", _REMEDY
-        ) from error
-
-
-def _checked(text: str) -> _Object:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise OptionError("program", f"no JSON ({error})", _REMEDY) from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise OptionError("program", f"JSON of another kind (format {found!r})", _REMEDY)
-    version = content.get("version")
-    if version != VERSION:
-        raise OptionError(
-            "program",
-            f"format version {version!r} is not known, this package reads version {VERSION}",
-            "Read it with the version of cudaq-target that wrote it, or compile the kernel again.",
-        )
-    return cast("_Object", content)
 
 
 def _from_timeline(timeline: PulseProgram) -> _Object:

@@ -24,13 +24,14 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cudaq_target.circuit import Circuit, Gate, Measurement
 from cudaq_target.device import device_from_json, resolve, rules
 from cudaq_target.errors import OptionError, Source
+from cudaq_target.json_format import JsonFormat
 from cudaq_target.program import compile_circuit
 from cudaq_target.program_json import (
     complex_from_json,
@@ -49,10 +50,14 @@ if TYPE_CHECKING:
     from cudaq_target.program import Program
     from cudaq_target.sites import Sites
 
-FORMAT: Final = "cudaq-target template"
-VERSION: Final = 1
+FORMAT: Final = JsonFormat(
+    noun="template",
+    name="cudaq-target template",
+    version=1,
+    remedy="Give a text written by CircuitTemplate.to_json().",
+    renewal="Write it with this version of cudaq-target.",
+)
 
-_REMEDY = "Give a text written by CircuitTemplate.to_json()."
 _N_ANGLES: Final = {
     "h": 0, "x": 0, "y": 0, "z": 0, "s": 0, "t": 0, "swap": 0, "unitary": 0, "prepare": 0,
     "r1": 1, "rx": 1, "ry": 1, "rz": 1, "exp_pauli": 1, "u2": 2, "phased_rx": 2, "u3": 3,
@@ -177,8 +182,7 @@ class CircuitTemplate:
         kernel = self.structure.kernel
         pairs = zip(self.structure.gates, self.n_angles, strict=True)
         content = {
-            "format": FORMAT,
-            "version": VERSION,
+            **FORMAT.head,
             "kernel": kernel,
             "n_qubits": self.structure.n_qubits,
             "gates": [_from_gate(gate, count, kernel) for gate, count in pairs],
@@ -200,13 +204,9 @@ class CircuitTemplate:
             OptionError: The text is no template, is damaged, or has an unknown version.
             UnsuitableDeviceError: The device inside cannot run gate kernels.
         """
-        content = _content(text)
-        try:
+        content = FORMAT.content(text)
+        with FORMAT.reading():
             return _to_template(content)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise OptionError(
-                "template", f"the JSON is damaged ({type(error).__name__}: {error})", _REMEDY
-            ) from error
 
     def _checked(self, angles: ArrayLike) -> NDArray[np.float64]:
         values = np.asarray(angles, dtype=np.float64)
@@ -278,24 +278,6 @@ def _from_gate(gate: Gate, n_angles: int, kernel: str) -> _Object:
 def _from_source(entry: Gate | Measurement, kernel: str) -> _Object:
     said: _Object = {} if entry.source.line is None else {"line": entry.source.line}
     return said if entry.source.kernel == kernel else {**said, "in": entry.source.kernel}
-
-
-def _content(text: str) -> _Object:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise OptionError("template", f"no JSON ({error})", _REMEDY) from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise OptionError("template", f"JSON of another kind (format {found!r})", _REMEDY)
-    if content.get("version") != VERSION:
-        raise OptionError(
-            "template",
-            f"format version {content.get('version')!r} is not known, this package reads version "
-            f"{VERSION}",
-            "Write it with this version of cudaq-target.",
-        )
-    return cast("_Object", content)
 
 
 def _to_template(content: _Object) -> CircuitTemplate:

@@ -15,23 +15,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from cudaq_target.analog import program_json
 from cudaq_target.analog.program import AnalogProgram
-from cudaq_target.errors import OptionError
+from cudaq_target.json_format import JsonFormat
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cudaq_target.analog.ansatz import AnalogAnsatz
 
-FORMAT = "cudaq-target analog ansatz"
-VERSION = 1
-
-_REMEDY = "Give a text written by AnalogAnsatz.to_json()."
+FORMAT: Final = JsonFormat(
+    noun="ansatz",
+    name="cudaq-target analog ansatz",
+    version=1,
+    remedy="Give a text written by AnalogAnsatz.to_json().",
+    renewal="Write it with this version of cudaq-target.",
+)
 
 
 def dumps(ansatz: AnalogAnsatz) -> str:
@@ -50,8 +53,7 @@ def dumps(ansatz: AnalogAnsatz) -> str:
     ]
     return json.dumps(
         {
-            "format": FORMAT,
-            "version": VERSION,
+            **FORMAT.head,
             "amplitude": dataclasses.asdict(ansatz.amplitude),
             "detuning": dataclasses.asdict(ansatz.detuning),
             "bounds": bounds,
@@ -76,15 +78,11 @@ def loads(text: str) -> AnalogAnsatz:
     """
     from cudaq_target.analog.ansatz import AnalogAnsatz, Shape  # noqa: PLC0415 - it imports this
 
-    content = _checked(text)
-    try:
+    content = FORMAT.content(text)
+    with FORMAT.reading():
         amplitude, detuning = (Shape(**content[name]) for name in ("amplitude", "detuning"))
         base = program_json.loads(json.dumps(content["base"])).timeline
         bounds = _bounds(content["bounds"], amplitude.n_free + detuning.n_free)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise OptionError(
-            "ansatz", f"the JSON is damaged ({type(error).__name__}: {error})", _REMEDY
-        ) from error
     return AnalogAnsatz(amplitude, detuning, base, bounds)
 
 
@@ -97,21 +95,3 @@ def _bounds(rows: list[list[float | None]], n_parameters: int) -> NDArray[np.flo
 def _interval(row: list[float | None]) -> tuple[float, float]:
     low, high = row
     return -math.inf if low is None else float(low), math.inf if high is None else float(high)
-
-
-def _checked(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise OptionError("ansatz", f"no JSON ({error})", _REMEDY) from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or found != FORMAT:
-        raise OptionError("ansatz", f"JSON of another kind (format {found!r})", _REMEDY)
-    if content.get("version") != VERSION:
-        raise OptionError(
-            "ansatz",
-            f"format version {content.get('version')!r} is not known, this package reads version "
-            f"{VERSION}",
-            "Write it with this version of cudaq-target.",
-        )
-    return content

@@ -17,21 +17,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from cudaq_target.analog.model import AnalogSpec, LocalDetuning, Waveform
 from cudaq_target.analog.program import AnalogProgram
 from cudaq_target.analog.sequence import from_sequence
 from cudaq_target.analog.timeline import PlayError, PulseSpan
-from cudaq_target.errors import OptionError
+from cudaq_target.json_format import JsonFormat
 
 if TYPE_CHECKING:
     import pulser
 
-FORMAT = "cudaq-target analog program"
-VERSION = 1
-
-_REMEDY = "Give a text written by AnalogProgram.to_json()."
+FORMAT: Final = JsonFormat(
+    noun="program",
+    name="cudaq-target analog program",
+    version=1,
+    remedy="Give a text written by AnalogProgram.to_json().",
+    renewal="Read it with the version of cudaq-target that wrote it, or build the program again.",
+)
 
 # One JSON object; its values are checked where they are used.
 _Object = dict[str, Any]
@@ -52,8 +55,7 @@ def dumps(program: AnalogProgram) -> str:
     timeline = program.timeline
     return json.dumps(
         {
-            "format": FORMAT,
-            "version": VERSION,
+            **FORMAT.head,
             "sequence": json.loads(program.sequence.to_abstract_repr()),
             "spec": _from_spec(program.spec),
             "spans": [[span.start_ns, span.end_ns, span.phase_rad] for span in timeline.spans],
@@ -76,8 +78,8 @@ def loads(text: str) -> AnalogProgram:
     Raises:
         OptionError: The text is no such program, is damaged, or has an unknown version.
     """
-    content = _checked(text)
-    try:
+    content = FORMAT.content(text)
+    with FORMAT.reading():
         sequence = _to_sequence(content["sequence"])
         spec = _to_spec(content["spec"])
         timeline = dataclasses.replace(
@@ -89,29 +91,7 @@ def loads(text: str) -> AnalogProgram:
             ),
             error=PlayError(**content["error"]),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise OptionError(
-            "program", f"the JSON is damaged ({type(error).__name__}: {error})", _REMEDY
-        ) from error
     return AnalogProgram(timeline, given=sequence)
-
-
-def _checked(text: str) -> _Object:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise OptionError("program", f"no JSON ({error})", _REMEDY) from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise OptionError("program", f"JSON of another kind (format {found!r})", _REMEDY)
-    if content.get("version") != VERSION:
-        raise OptionError(
-            "program",
-            f"format version {content.get('version')!r} is not known, this package reads version "
-            f"{VERSION}",
-            "Read it with the version of cudaq-target that wrote it, or build the program again.",
-        )
-    return cast("_Object", content)
 
 
 def _to_sequence(content: _Object) -> pulser.Sequence:

@@ -200,13 +200,13 @@ def read(
     """
     content = _object(text)
     kind = content.get("format")
-    if kind == PROGRAM_FORMAT:
+    if kind == PROGRAM_FORMAT.name:
         return Fixed(Program.from_json(text))
-    if kind == ANALOG_FORMAT:
+    if kind == ANALOG_FORMAT.name:
         return Fixed(AnalogProgram.from_json(text))
-    if kind == TEMPLATE_FORMAT:
+    if kind == TEMPLATE_FORMAT.name:
         return OfTemplate(CircuitTemplate.from_json(text), gate_device, cache_dir)
-    if kind == ANSATZ_FORMAT:
+    if kind == ANSATZ_FORMAT.name:
         from cudaq_target.analog.ansatz import AnalogAnsatz  # noqa: PLC0415 - scipy
 
         return OfAnsatz(AnalogAnsatz.from_json(text))

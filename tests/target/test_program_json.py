@@ -15,7 +15,7 @@ from cudaq_target.circuit import Circuit
 from cudaq_target.errors import OptionError
 from cudaq_target.machines.local import LocalMachine
 from cudaq_target.program import Program, compile_circuit
-from cudaq_target.program_json import VERSION, dumps, loads
+from cudaq_target.program_json import FORMAT, dumps, loads
 from tests.target.compiled import gate, programs
 
 
@@ -106,9 +106,9 @@ def test_a_program_read_back_cannot_be_bound() -> None:
         ('{"format": "qasm"}', "format 'qasm'"),
         (
             json.dumps({"format": "cudaq-target program", "version": 99}),
-            f"format version 99 is not known, this package reads version {VERSION}",
+            f"format version 99 is not known, this package reads version {FORMAT.version}",
         ),
-        (json.dumps({"format": "cudaq-target program", "version": VERSION}), "damaged"),
+        (json.dumps({"format": "cudaq-target program", "version": FORMAT.version}), "damaged"),
     ],
 )
 def test_other_texts_are_refused(text: str, words: str) -> None:
