@@ -1,7 +1,7 @@
 """Installs the Debian packages that `make test-hpc` runs: MUNGE, Slurm, Grid Engine, promtool.
 
-Where apt or the rights are missing it says what to install and ends well: each test then skips by
-the name of what it misses. Nothing that it installs is started.
+Where apt, the rights or a package are missing it says what to install and ends well: each test then
+skips by the name of what it misses. Nothing that it installs is started.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-# Program that shows that a package is there, and the packages that bring it.
-NEEDED = {
-    "munged": ("munge", "libmunge2"),
-    "slurmctld": ("slurm-wlm",),
-    "sge_qmaster": (
-        "gridengine-master",
-        "gridengine-exec",
-        "gridengine-client",
-    ),
-    "promtool": ("prometheus",),
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# What installs or fails in one piece: the program that shows that a package is there, and the
+# packages that bring it.
+GROUPS = {
+    "Slurm and MUNGE": {"munged": ("munge", "libmunge2"), "slurmctld": ("slurm-wlm",)},
+    "Grid Engine": {
+        "sge_qmaster": ("gridengine-master", "gridengine-exec", "gridengine-client"),
+    },
+    "promtool": {"promtool": ("prometheus",)},
 }
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"))
 ANSWERS = """\
@@ -35,14 +38,18 @@ N_TAIL_LINES = 15
 QUIET = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
 
 
-def missing_packages() -> list[str]:
-    """Packages whose programs this machine lacks."""
-    return [
-        package
-        for program, packages in NEEDED.items()
-        if shutil.which(program, path=SEARCH_PATH) is None
-        for package in packages
-    ]
+def missing_packages() -> dict[str, list[str]]:
+    """Packages whose programs this machine lacks, by group; groups that are there are left out."""
+    missing = {
+        group: [
+            package
+            for program, packages in needed.items()
+            if shutil.which(program, path=SEARCH_PATH) is None
+            for package in packages
+        ]
+        for group, needed in GROUPS.items()
+    }
+    return {group: packages for group, packages in missing.items() if packages}
 
 
 def say(sentence: str) -> None:
@@ -72,39 +79,48 @@ def run(*command: str, given: str | None = None) -> bool:
     return done.returncode == 0
 
 
-def install(packages: list[str]) -> bool:
-    """Install packages without starting what they bring.
-
-    Returns:
-        Whether they are installed.
-    """
+@contextmanager
+def nothing_starts() -> Iterator[None]:
+    """Keep package scripts from starting what they bring."""
     is_ours = not POLICY.exists()
     if is_ours:
         POLICY.write_text("#!/bin/sh\nexit 101\n")
         POLICY.chmod(0o755)
     try:
-        return (
-            run("apt-get", "update", "-qq")
-            and run("debconf-set-selections", given=ANSWERS)
-            and run("apt-get", "install", "-y", "--no-install-recommends", *packages)
-        )
+        yield
     finally:
         if is_ours:
             POLICY.unlink()
 
 
+def by_hand(packages: Iterable[str]) -> str:
+    """The command that installs packages."""
+    return "apt-get install {}".format(" ".join(packages))
+
+
+def install(missing: dict[str, list[str]]) -> None:
+    """Install each group by itself, so that a package that cannot be had takes no other along."""
+    with nothing_starts():
+        # A list that cannot be refreshed may still do; so may answers that nobody asks for.
+        run("apt-get", "update", "-qq")
+        run("debconf-set-selections", given=ANSWERS)
+        for group, packages in missing.items():
+            say("Installing {}: {}".format(group, " ".join(packages)))
+            if not run("apt-get", "install", "-y", "--no-install-recommends", *packages):
+                say(f"{group}: not installed; its tests are skipped. By hand: {by_hand(packages)}")
+
+
 def main() -> None:
     """Install what is missing, or say what is."""
-    packages = missing_packages()
-    if not packages:
+    missing = missing_packages()
+    if not missing:
         return
-    wanted = "apt-get install {}".format(" ".join(packages))
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        say(f"This machine lacks schedulers; tests that need them are skipped. As root: {wanted}")
+        wanted = by_hand(package for packages in missing.values() for package in packages)
+        names = ", ".join(missing)
+        say(f"This machine lacks {names}; tests that need them are skipped. As root: {wanted}")
         return
-    say("Installing {}".format(" ".join(packages)))
-    if not install(packages):
-        say(f"Not installed; tests that need them are skipped. By hand: {wanted}")
+    install(missing)
 
 
 if __name__ == "__main__":
