@@ -19,6 +19,7 @@ EXAMPLES: Final = {
     "doctor": "doctor --json",
     "draw": "draw ghz.json -o ghz.png",
     "fetch": "fetch 20261122-1638 --timeout 600",
+    "forget": "forget --finished --older-than 30d",
     "keys": "keys controller -d keys",
     "loop": "loop vqe --system chain --events loop.jsonl",
     "loop drift": "loop drift payload.json --machine ipc:///tmp/qpu.sock --record drift.rec",

@@ -1,17 +1,22 @@
-"""The commands `run --detach`, `status`, `fetch` and `cancel`: jobs that nobody waits for."""
+"""The commands `run --detach`, `status`, `fetch`, `cancel` and `forget`: jobs nobody waits for."""
 
 from __future__ import annotations
 
 import json as json_format
-from typing import TYPE_CHECKING, Annotated, Any
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+from cudaq_target.errors import OptionError
 
 if TYPE_CHECKING:
     from cudaq_target.analog.program import AnalogProgram
     from cudaq_target.jobs import Job
     from cudaq_target.program import Program
     from cudaq_target.shots import Shots
+
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 Name = Annotated[
     str,
@@ -103,6 +108,48 @@ def cancel(name: Name, json: Json = False) -> None:
         _print_json(_as_data(job))
     else:
         typer.echo(f"{job.id} {job.record.status}")
+
+
+def forget(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[JOB]...", help="Jobs, as for `status`.")
+    ] = None,
+    finished: Annotated[
+        bool, typer.Option("--finished", help="All jobs whose end was seen.")
+    ] = False,
+    older_than: Annotated[
+        str | None, typer.Option(help="Of --finished those sent so long ago: 12h, 30d, 4w.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a named job that has not ended; it goes on.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Remove records of jobs that have ended, with their results, and print their ids."""
+    from cudaq_target import jobs  # noqa: PLC0415
+
+    if finished == bool(names):
+        raise OptionError("forget", "say which jobs", "Give their ids, or --finished")
+    if older_than is not None and not finished:
+        raise OptionError("--older-than", "it chooses among finished jobs", "Add --finished")
+    if force and finished:
+        raise OptionError("--force", "it is for named jobs alone", "Leave it out, or give ids")
+    if finished:
+        gone = jobs.forget_finished(0.0 if older_than is None else _seconds(older_than))
+    else:
+        gone = [jobs.forget(name, is_forced=force) for name in names or []]
+    if json:
+        _print_json(gone)
+    else:
+        typer.echo("\n".join(gone), nl=bool(gone))
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+)([smhdw])", text)
+    if found is None:
+        remedy = "Give a whole number with a unit: s, m, h, d or w, for example 30d"
+        raise OptionError(f"--older-than {text}", "no time", remedy)
+    return float(int(found[1]) * _UNITS_S[found[2]])
 
 
 def _counts(job: Job, shots: Shots) -> dict[str, int]:

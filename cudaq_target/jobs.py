@@ -13,6 +13,7 @@ import dataclasses
 import logging
 import time
 import uuid
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -264,6 +265,17 @@ class Job:
         self._keep(dataclasses.replace(self._record, shots=shots))
         return shots
 
+    @property
+    def _sent_s(self) -> float:
+        """When it was recorded, before it was sent (s since the epoch)."""
+        return datetime.fromisoformat(self._record.created_at).timestamp()
+
+    def _has_ended(self) -> bool:
+        """Whether it is known to have ended, without asking a machine."""
+        if (home := self._home()) is not None:
+            self._keep(job_processes.seen(self._record, home))
+        return self._record.has_ended
+
     def _home(self) -> Path | None:
         """The record that the process of this job writes; None for a job without a process."""
         places = (self._path, job_records.path_of(self.id))
@@ -310,6 +322,54 @@ class Job:
 def jobs() -> list[Job]:
     """Return the jobs of this user, the latest first."""
     return [Job(record, path) for path, record in job_records.records()]
+
+
+def forget(name: str | Path, *, is_forced: bool = False) -> str:
+    """Remove the record of a job that has ended, and its result with it.
+
+    Args:
+        name: As for `Job.load`.
+        is_forced: Also of one that has not ended, as far as is known; it goes on, and only the
+            machine knows of it then.
+
+    Returns:
+        The id.
+
+    Raises:
+        OptionError: No such job, more than one, or one that has not ended.
+    """
+    job = Job.load(name)
+    if not (job._has_ended() or is_forced):
+        raise OptionError(
+            f"job {job.id!r}",
+            f"it is {job.record.status} as last seen, and nobody could fetch it any more",
+            f"Look with `cudaq-target status {job.id}`, cancel it, or force it",
+        )
+    job_records.remove(job._path)
+    return job.id
+
+
+def forget_finished(older_than_s: float = 0.0) -> list[str]:
+    """Remove the records of all jobs of this user that have ended, as far as is known.
+
+    No machine is asked: a job whose end nobody has seen is kept.
+
+    Args:
+        older_than_s: Only those that were submitted at least so long ago (s).
+
+    Returns:
+        The ids, the latest first.
+
+    Raises:
+        OptionError: The time is negative, or a record cannot be removed.
+    """
+    if not older_than_s >= 0.0:
+        raise OptionError(f"older_than_s {older_than_s}", "no time", "Give seconds, 0 or more")
+    now_s = time.time()
+    ended = [job for job in jobs() if job._has_ended() and now_s - job._sent_s >= older_than_s]
+    for job in ended:
+        job_records.remove(job._path)
+    return [job.id for job in ended]
 
 
 def _send(machine: JobMachine, task: Task, record: JobRecord) -> Job:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FORMAT: Final = "cudaq-target job"
 VERSION: Final = 1
 _SUFFIX: Final = ".json"
+BESIDE: Final = (".program", ".lock", ".cancel")
+"""Suffixes of the files that `job_processes` keeps beside a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,23 @@ def read(name: str | Path) -> tuple[JobRecord, Path]:
             f"job {str(name)!r}", f"{path} cannot be read ({error})", "Make it readable"
         ) from error
     return JobRecord.from_json(text, str(path)), path
+
+
+def remove(path: Path) -> None:
+    """Remove a record, and what the process of its job left beside it.
+
+    Raises:
+        OptionError: It cannot be removed.
+    """
+    try:
+        for suffix in (_SUFFIX, *BESIDE):
+            path.with_suffix(suffix).unlink(missing_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"job record {str(path)!r}",
+            f"it cannot be removed ({error.strerror})",
+            "Make the directory writable",
+        ) from error
 
 
 def _fits(text: str, note: JobNote) -> bool:

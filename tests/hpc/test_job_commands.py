@@ -1,13 +1,16 @@
-"""`cudaq-target run --detach`, `status`, `fetch` and `cancel`."""
+"""`cudaq-target run --detach`, `status`, `fetch`, `cancel` and `forget`."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cudaq_target.cli import main
 from cudaq_target.jobs import Job
+from cudaq_target.machines import job_records
 from tests.hpc.cloud_account import VARIABLES, submitted
 from tests.hpc.cloud_programs import waiting
 
@@ -94,3 +97,51 @@ def test_bad_input_has_its_own_exit_code(account, said, program, monkeypatch):
     assert code == 2
     assert "2 resources (one, two)" in err
     assert submitted(account) == 0
+
+
+def test_jobs_that_have_ended_are_forgotten(account, said, program):
+    _, done, _ = said("run", program, "--machine", "local", "--shots", "5", "--detach")
+    account.fault("job", "RUNNING")
+    _, runs, _ = said("run", program, "--machine", "EMU_FREE", "--detach")
+    known = job_records.directory()
+    (known / f"{done}.lock").touch()  # as the process of a job leaves it
+    code, _, err = said("forget", runs)
+    assert code == 2
+    assert "PENDING as last seen" in err
+    assert said("forget", "--finished", "--older-than", "1d") == (0, "", "")
+    assert said("forget", "--finished") == (0, done, "")
+    assert [path.name for path in known.iterdir()] == [f"{runs}.json"]
+    assert said("cancel", runs)[0] == 0
+    assert json.loads(said("forget", runs[:-3], "--json")[1]) == [runs]
+    assert said("status") == (0, "", "")
+    assert said("forget", runs)[0] == 2
+
+
+def test_an_old_job_is_forgotten_and_one_that_runs_by_force_alone(account, said, program):
+    account.fault("job", "RUNNING")
+    _, runs, _ = said("run", program, "--machine", "EMU_FREE", "--detach")
+    _, done, _ = said("run", program, "--machine", "local", "--shots", "5", "--detach")
+    record, _ = job_records.read(done)
+    long_ago = (datetime.now(UTC) - timedelta(days=31)).isoformat("T", "seconds")
+    job_records.write(replace(record, created_at=long_ago))
+    assert said("forget", "--finished", "--older-than", "30d") == (0, done, "")
+    assert said("forget", runs, "--force") == (0, runs, "")
+    assert not list(job_records.directory().iterdir())
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "Give their ids, or --finished"),
+        (("x", "--finished"), "Give their ids, or --finished"),
+        (("x", "--older-than", "3d"), "Add --finished"),
+        (("--finished", "--older-than", "soon"), "for example 30d"),
+        (("--finished", "--force"), "for named jobs alone"),
+        (("nonsense",), "no such job is recorded"),
+    ],
+)
+def test_what_to_forget_is_said(said, words, sentence):
+    code, out, err = said("forget", *words)
+    assert (code, out) == (2, "")
+    assert sentence in err
