@@ -193,10 +193,10 @@ def _wait(server: Server, stopped: threading.Event, parent: int | None) -> bool:
 
 def _remove_folder(path: str, *, is_orphan: bool) -> None:
     """Do what a killed parent cannot: its temporary directory, empty now, goes."""
-    from cudaq_target.loops.controller_process import FOLDER_PREFIX  # noqa: PLC0415
+    from cudaq_target.loops.run_folder import PREFIX  # noqa: PLC0415
 
     folder = Path(path).parent
-    is_ours = folder.name.startswith(FOLDER_PREFIX) and str(folder.parent) == tempfile.gettempdir()
+    is_ours = folder.name.startswith(PREFIX) and str(folder.parent) == tempfile.gettempdir()
     if is_orphan and is_ours:
         with contextlib.suppress(OSError):
             folder.rmdir()

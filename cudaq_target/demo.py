@@ -7,7 +7,6 @@ other takes the same shots everywhere, as a loop over whole jobs does. See `loop
 
 from __future__ import annotations
 
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from cudaq_target.launch.compile import compile as compile_kernel
 from cudaq_target.loops.controller_process import controller_process
 from cudaq_target.loops.picture import draw_search
 from cudaq_target.loops.progress import progress_bar
+from cudaq_target.loops.run_folder import run_folder
 from cudaq_target.loops.systems import hydrogen
 from cudaq_target.loops.vqe import Settings, VqeResult, descent, state_energy, vqe
 from cudaq_target.manifest.loop_runs import of_loop
@@ -166,8 +166,8 @@ def run(
     check_place(manifest)
     begin, phases = time.perf_counter(), Phases()
     with interruptible(), ExitStack() as stack:  # Ctrl-C ends the controller, too
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cudaq-target-"))
-        log = Path(folder) / "events.jsonl" if events is None else Path(events)
+        folder = stack.enter_context(run_folder())
+        log = folder / "events.jsonl" if events is None else Path(events)
         place = endpoint or stack.enter_context(controller_process("local", seed=seed))
         tell = stack.enter_context(progress_bar("energy of H2", problem, progress))
         with phases.phase("run"):

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 
 from cudaq_target.errors import TargetError
+from cudaq_target.loops.run_folder import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _READY_S: Final = 120.0  # the first start on a machine compiles
-FOLDER_PREFIX: Final = "cudaq-target-"
 _END_S: Final = 10.0
 _BAD_INPUT: Final = 2  # exit code of every command
 _LOG_LINES: Final = 8
@@ -92,7 +92,7 @@ def controller_process(
     }
     given = [word for name, value in options.items() if value is not None for word in (name, value)]
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX))
+        folder = stack.enter_context(run_folder())
         words = ["serve", "--machine", machine, "--bind", f"ipc://{folder}/controller"]
         words += ["--json", "--parent", str(os.getpid()), *map(str, given)]
         # Without a name, so that nothing stays should this process be killed.

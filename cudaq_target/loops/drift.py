@@ -10,7 +10,6 @@ known, so that the drift does not reach its results.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -43,6 +42,7 @@ from cudaq_target.errors import OptionError
 from cudaq_target.kernels.estimation import NO_ERRORS, OutcomeErrors
 from cudaq_target.kernels.grid import GridPosterior
 from cudaq_target.loops.probes import ProbeSet, probe_set
+from cudaq_target.loops.run_folder import run_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -407,7 +407,7 @@ def _link(
         from cudaq_target.controller.drifting import DriftingMachine, DriftLaw  # noqa: PLC0415
 
         emulated = DriftingMachine(DriftLaw(0.01, 0.05), seed=seed)
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cudaq-target-"))
+    folder = stack.enter_context(run_folder())
     server = stack.enter_context(serve(emulated, f"ipc://{folder}/controller"))
     return stack.enter_context(connect(server.endpoint, timeout_s=_CONNECT_S))
 
