@@ -18,7 +18,7 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered || status=1; \
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --max-worker-restart=0 --cov --cov-report=term:skip-covered || status=1; \
 	exit $$status
 
 # Starts a Slurm and a Grid Engine on 127.0.0.1; installs them first, where apt and root are there.
