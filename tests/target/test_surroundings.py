@@ -28,7 +28,8 @@ def finding(name: str):
 def test_all_are_looked_at_and_gaps_have_remedies() -> None:
     found = surroundings.examine()
     assert all(entry.remedy for entry in found if entry.status != "ok")
-    assert set(found) <= set(doctor.examine())
+    # Not the whole entries: what is free and how long an import takes is another figure each time.
+    assert {entry.name for entry in found} <= {entry.name for entry in doctor.examine()}
 
 
 def test_shared_memory_without_room(tmp_path, monkeypatch) -> None:
