@@ -65,9 +65,9 @@ def choose_backend(backend: Backend | None, size: int) -> Literal["numpy", "cpu"
 
 def compiled() -> ModuleType:
     """Import the compiled kernels, which loads Numba."""
-    from cudaq_target.kernels import _statevector_numba  # noqa: PLC0415
+    from cudaq_target.kernels.cpu import statevector  # noqa: PLC0415
 
-    return _statevector_numba
+    return statevector
 
 
 def count_tasks(size: int, threads: int | None) -> int:

@@ -1,1 +1,5 @@
-"""Numba kernels: one core, without the interpreter lock, callable from compiled handlers."""
+"""Numba kernels, without the interpreter lock.
+
+Those of shots run on one core and are callable from compiled handlers; those of states,
+`statevector` and `splitting`, may run on several.
+"""

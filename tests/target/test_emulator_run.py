@@ -231,7 +231,7 @@ def test_numpy_alone_is_enough():
         "rules = device.rules(pulser.DigitalAnalogDevice)\n"
         "state = LocalMachine().state(programs.ghz(rules, 15))\n"
         "assert abs(state - programs.ghz_state(15)).max() < 1e-9\n"
-        "assert 'cudaq_target.kernels._statevector_numba' not in sys.modules\n"
+        "assert 'cudaq_target.kernels.cpu.statevector' not in sys.modules\n"
     )
     env = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code], check=True, env=env)

@@ -1,4 +1,4 @@
-"""Compiled loops of `statevector`; imported only when they are used.
+"""Compiled loops of `kernels.statevector`; imported only when they are used.
 
 Every kernel splits its index range into `n_tasks` equal pieces and comes in two forms around one
 loop: a serial one, which starts no thread pool, and a parallel one.
