@@ -14,7 +14,7 @@ namespace {
 using namespace cudaq_target;
 
 constexpr Geometry kGeometry{Kind::kSlotRing, 5, 256, 384};
-constexpr std::uint64_t kRequests = 30'000;
+constexpr std::uint64_t kRequests = 12'000;
 constexpr auto kIncrement = function_id("rpc_increment");
 
 void expect(bool holds, const char* what) {
