@@ -29,6 +29,7 @@ N_SHOTS = 1000
 # nothing else takes as long, and the shortest pause of any contender is 20 ms.
 PAUSE_NS = 15_000_000
 _ANSWER_S = 120.0
+_END_S = 10.0
 
 
 class ContenderError(Exception):
@@ -181,6 +182,8 @@ def ends(names: Sequence[str], places: Sequence[str] = ()) -> Iterator[Ends]:
             _tell(process, account)
         if server is not None and "error" in (said := _read(server)):
             raise ContenderError(f"controller: {said['error']}")
+        # Before the cloud is gone, which they take leave of.
+        stack.callback(_end, [*started.values(), *([] if server is None else [server])])
         yield Ends(cloud, started)
 
 
@@ -197,11 +200,23 @@ def _process(folder: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
+        _end([process])
+
+
+def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Let processes end side by side; those that do not are killed."""
+    for process in processes:
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+    for process in processes:
+        assert process.stdout is not None
         try:
-            process.communicate(timeout=5.0)  # closes its standard input, which ends it
+            process.wait(timeout=_END_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait()
+        process.stdout.close()
 
 
 def _tell(process: subprocess.Popen[str], line: str) -> None:
