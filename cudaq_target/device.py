@@ -206,6 +206,15 @@ def rules(device: PulserDevice) -> DeviceRules:
     )
 
 
+def runs_gates(device: PulserDevice) -> bool:
+    """Return whether a device has what gate kernels need; see `rules`."""
+    try:
+        rules(device)
+    except UnsuitableDeviceError:
+        return False
+    return True
+
+
 def interaction_rad_per_us(device_rules: DeviceRules, distance_um: float) -> float:
     """Return the pair interaction V = C6/R⁶ of two Rydberg atoms.
 

@@ -23,7 +23,7 @@ from cudaq_target.cloud.errors import (
 )
 from cudaq_target.cloud.exchange import Exchange, ServiceRefusedError
 from cudaq_target.cloud.pasqal import JobSpec, PasqalCloud
-from cudaq_target.device import device_from_json
+from cudaq_target.device import device_from_json, runs_gates
 from cudaq_target.errors import (
     MachineError,
     MachineRefusedError,
@@ -32,8 +32,9 @@ from cudaq_target.errors import (
 )
 from cudaq_target.machines.counters import counter_of, shots_of_counter
 from cudaq_target.machines.jobs import JobNote, JobStatus, Seen
-from cudaq_target.machines.queued import QueuedMachine
+from cudaq_target.machines.queued import RYDBERG_ONLY, QueuedMachine
 from cudaq_target.machines.remote import Measured
+from cudaq_target.options import CLOUD_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -185,6 +186,14 @@ class CloudMachine(QueuedMachine):
                 "Try again later, or use an emulator: machine='EMU_FREE'",
             )
         return device_from_json(specs[self.name], f"device of machine {self.name}")
+
+    def _gate_machines(self) -> list[str]:
+        try:
+            specs = self._cloud.specs()
+        except MachineError:  # the refusal is worth more than its advice
+            return []
+        others = (name for name in CLOUD_DEVICES if name in specs and name not in RYDBERG_ONLY)
+        return [name for name in others if runs_gates(device_from_json(specs[name], name))]
 
     def _submitted(self, specs: Sequence[JobSpec], program: str, tag: str) -> list[dict[str, str]]:
         session = self._session()

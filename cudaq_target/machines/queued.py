@@ -8,6 +8,7 @@ ends without an answer, the jobs go on: each leaves a record, from which it is f
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import uuid
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
@@ -101,14 +102,26 @@ class QueuedMachine(ABC):
         if device is None:
             device = self._device = self._reported()
         if kind == "gate":
-            if self.device_type in RYDBERG_ONLY:
-                raise UnsuitableDeviceError(
-                    self.name,
-                    "it emulates the Rydberg levels alone, gate kernels need the qubit levels",
-                    "Use EMU_FREE or machine='local' for gate kernels",
-                )
-            rules(device)  # refuses a device without the channels
+            self._check_gates(device)
         return device
+
+    def _check_gates(self, device: PulserDevice) -> None:
+        """Refuse a device without the channels of gates, and name machines that have them."""
+        if self.device_type in RYDBERG_ONLY:
+            reason = "it emulates the Rydberg levels alone, gate kernels need the qubit levels"
+            raise UnsuitableDeviceError(self.name, reason, self._gate_remedy())
+        try:
+            rules(device)
+        except UnsuitableDeviceError as error:
+            raise dataclasses.replace(error, remedy=self._gate_remedy()) from None
+
+    def _gate_remedy(self) -> str:
+        names = " or ".join(f"machine={name!r}" for name in [*self._gate_machines(), "local"])
+        return f"Use {names} for gate kernels; what runs here is analog: cudaq.evolve"
+
+    def _gate_machines(self) -> list[str]:
+        """Other machines of the same service that report the channels of gates."""
+        return []
 
     def measure(self, task: Task, n_shots: int, *, seed: int) -> Measured:
         """Run a task; see `machines.remote.RemoteMachine`. Queues take no seed."""

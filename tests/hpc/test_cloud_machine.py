@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import cudaq
 import numpy as np
 import pytest
@@ -145,9 +147,16 @@ def test_a_loop_goes_on_where_the_cloud_has_ended_its_batch(account):
 @pytest.mark.parametrize("machine", ["FRESNEL", "EMU_FRESNEL", "EMU_MPS", "EMU_SV"])
 def test_gate_kernels_are_refused_where_the_channels_are_missing(account, machine):
     cudaq.set_target("pasqal", machine=machine)
-    with pytest.raises(UnsuitableDeviceError, match="gate kernels"):
+    with pytest.raises(UnsuitableDeviceError, match="gate kernels") as caught:
         cudaq.sample(basis)
-    assert submitted(account) == 0
+    # What the cloud reports with local channels, and nothing else; then this process.
+    advice = caught.value.remedy
+    assert re.findall(r"machine='(\w+)'", advice) == ["EMU_FREE", "local"]
+    assert "cudaq.evolve" in advice
+    for name in re.findall(r"machine='(\w+)'", advice):
+        cudaq.set_target("pasqal", machine=name)
+        assert dict(cudaq.sample(basis, shots_count=2).items()) == {"01001": 2}
+    assert submitted(account) == 1
 
 
 def test_what_a_service_cannot_give_is_refused(account):
