@@ -81,28 +81,6 @@ def is_property(owner: type, name: str) -> bool:
     return isinstance(vars(owner)[name], property)
 
 
-@pytest.mark.filterwarnings("ignore:The CUDA-Q:FutureWarning")
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
-def test_commands_on_pages_have_the_options_they_name(page: Path) -> None:
-    from typer.main import get_command
-
-    from cudaq_target.commands import app
-
-    text = re.sub(r"\\\n\s*", " ", page.read_text())
-    for line in re.findall(r"(?:^ {4}|^|`)cudaq-target ([a-z][^\n`]*)", text, re.MULTILINE):
-        words = line.partition(" #")[0].split()
-        command: Any = get_command(app)
-        while words and hasattr(command, "commands"):
-            name = words.pop(0)
-            if "|" in name or name.startswith("-"):
-                break
-            assert name in command.commands, f"no such command: cudaq-target {line}"
-            command = command.commands[name]
-        known = {option for parameter in command.params for option in parameter.opts}
-        named = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
-        assert named <= known | {"--help"}, f"cudaq-target {line}"
-
-
 @pytest.mark.parametrize("page", page_tables.pages(), ids=lambda page: page.name)
 def test_pages_hold_the_figures_of_the_records(page: Path) -> None:
     assert page_tables.renewed(page) == page.read_text(), "renew it: python -m benchmarks.table"
