@@ -50,6 +50,7 @@ PACKAGES = (
     "pulser-simulation",
     "pyzmq",
     "qiskit",
+    "qiskit-pasqal-provider",
     "qrmi",
     "qutip",
     "scipy",
