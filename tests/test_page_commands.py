@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from benchmarks import run as benchmark_run
 from cudaq_target.coupler.schedule import parse_schedule
+from cudaq_target.options import PARSERS, check
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("benchmarks/README.md", "coupler/FORMAT.md", "CONTRIBUTING.md", "examples/README.md")
@@ -128,12 +130,20 @@ def test_shell_blocks_are_shell(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_other_blocks_are_of_a_kind_that_is_checked(page: Path) -> None:
     kinds = {language for language, _ in blocks(page)}
-    assert kinds <= {"", "sh", "ini"}, "add a check of this kind of block"
+    assert kinds <= {"", "sh", "ini", "toml"}, "add a check of this kind of block"
     for language, text in blocks(page):
         if language == "ini":
             unit = configparser.ConfigParser(interpolation=None)
             unit.read_string(text)
             assert {"Unit", "Service", "Install"} <= set(unit)
+        if language == "toml":
+            assert check(tomllib.loads(text))
+
+
+def test_the_page_of_settings_has_all_of_them() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    cells = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == set(PARSERS)
 
 
 def test_the_schedule_on_the_page_of_the_coupler_is_one() -> None:
