@@ -104,15 +104,21 @@ def large_errors(quick: bool) -> Iterator[Error]:
 
 def qiskit_state(circuit: QuantumCircuit, head: Sequence[Gate]) -> State:
     """Return Qiskit's state of one-qubit gates followed by a circuit, qubit 0 most significant."""
-    from qiskit import QuantumCircuit  # noqa: PLC0415
     from qiskit.quantum_info import Statevector  # noqa: PLC0415
+
+    vector: State = Statevector(on_input(circuit, head)).reverse_qargs().data
+    return vector
+
+
+def on_input(circuit: QuantumCircuit, head: Sequence[Gate]) -> QuantumCircuit:
+    """Return a Qiskit circuit of u3 gates followed by a circuit."""
+    from qiskit import QuantumCircuit  # noqa: PLC0415
 
     whole = QuantumCircuit(circuit.num_qubits)
     for gate in head:
         whole.u(*gate.params, gate.targets[0])
     whole.compose(circuit, inplace=True)
-    vector: State = Statevector(whole).reverse_qargs().data
-    return vector
+    return whole
 
 
 def qutip_circuits(quick: bool) -> list[Circuit]:

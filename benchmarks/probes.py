@@ -215,7 +215,7 @@ def accuracy(which: str, quick: str) -> dict[str, Any]:
     is_quick = quick == "quick"
     start = perf_counter()
     if which == "corpus":
-        found = errors.corpus_errors(12 if is_quick else None)
+        found = errors.corpus_errors(6 if is_quick else None)
     elif which == "inputs":
         names = circuits.QUICK if is_quick else tuple(case.name for case in circuits.CASES)
         found = errors.input_errors(names, 1 if is_quick else 3)
