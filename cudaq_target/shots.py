@@ -7,6 +7,7 @@ qubit 0 is the leftmost character of a bit string.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WORD_BITS = 64
+# Outcomes that are counted in a table of all of them, where there are as many shots at least.
+_MOST_IN_TABLE = 1 << 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +49,7 @@ class Shots:
                 f"not {self.packed.dtype} of shape {self.packed.shape}"
             )
         used = self.n_bits % WORD_BITS
-        if used and bool((self.packed[:, -1] >> np.uint64(used)).any()):
+        if used and len(self.packed) and int(self.packed[:, -1].max()) >> used:
             raise ValueError(f"packed shots have bits set beyond bit {self.n_bits - 1}")
 
     def __repr__(self) -> str:
@@ -78,6 +81,9 @@ class Shots:
 
         Returns:
             As many shots as the counts sum up to.
+
+        Raises:
+            ValueError: The bit strings have different lengths.
         """
         strings = sorted(counts)
         n_bits = len(strings[0]) if strings else 0
@@ -89,9 +95,22 @@ class Shots:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Shots]) -> Shots:
-        """Join shots of the same width, in order."""
-        (n_bits,) = {part.n_bits for part in parts}
-        return cls(np.concatenate([part.packed for part in parts]), n_bits)
+        """Join shots of the same width, in order.
+
+        Args:
+            parts: At least one, all with the same number of bits.
+
+        Returns:
+            The shots of the first part, then those of the next.
+
+        Raises:
+            ValueError: Widths differ, or there are no parts.
+        """
+        widths = sorted({part.n_bits for part in parts})
+        if len(widths) != 1:
+            found = " and ".join(map(str, widths)) or "no"
+            raise ValueError(f"shots of {found} bits cannot be joined; give parts of one width")
+        return cls(np.concatenate([part.packed for part in parts]), widths[0])
 
     @property
     def n_shots(self) -> int:
@@ -120,6 +139,9 @@ class Shots:
 
         Returns:
             Shots whose bit j is bit `qubits[j]` of these.
+
+        Raises:
+            IndexError: There is no such bit.
 
         >>> Shots.from_counts({"100": 1}).marginal([2, 0]).counts()
         {'01': 1}
@@ -156,6 +178,10 @@ class Shots:
         Returns:
             Bit string, qubit 0 leftmost, to number of shots, ordered by bit string.
         """
+        if self.n_bits and 1 << self.n_bits <= min(self.n_shots, _MOST_IN_TABLE):
+            names, words = _table(self.n_bits)
+            n_each = np.bincount(self.packed[:, 0].view(np.int64), minlength=len(words))[words]
+            return {name: n for name, n in zip(names, n_each.tolist(), strict=True) if n}
         distinct, n_each, _ = self.outcomes()
         return dict(sorted(zip(distinct.strings(), n_each.tolist(), strict=True)))
 
@@ -194,6 +220,13 @@ def shots_of(result: object) -> Shots:
             "Give a result of cudaq.sample on the target pasqal",
         )
     return shots
+
+
+@cache
+def _table(n_bits: int) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Every outcome of a few bits: bit strings, qubit 0 leftmost, in order, and their words."""
+    names = tuple(f"{place:0{n_bits}b}" for place in range(1 << n_bits))
+    return names, np.array([int(name[::-1], 2) for name in names], dtype=np.int64)
 
 
 def words_per_shot(n_bits: int) -> int:

@@ -175,6 +175,7 @@ class Session:
         self.target = target
         self.options = target.resolve()
         self.kept = Kept()
+        self._is_elsewhere = remote_form(self.options.machine) is not None
         self.lock = ForkSafeLock()
         seed = self.options.seed
         self._random = np.random.default_rng(_random_seed if seed is None else seed)
@@ -184,8 +185,11 @@ class Session:
         """Return a generator for one call, independent of those of all other calls.
 
         The k-th call after selecting the target gets the same generator in every run with the
-        same seed, whichever thread uses it.
+        same seed, whichever thread uses it. Without a seed a remote machine is sent none either:
+        nobody draws, and all calls share one.
         """
+        if self._is_elsewhere and not self.is_seeded:
+            return self._random
         with self.lock:
             return self._random.spawn(1)[0]
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cudaq_target.target import Session
 
 _MAX_KEPT = 64
+_NUMBERS = (float, int, bool)
 # A random number, its sorted copy, index and place of each shot, and its bits three times over.
 _SHOT_BYTES = 40
 
@@ -301,11 +302,19 @@ def argument_sets(kernel: object, arguments: Sequence[object]) -> list[tuple[obj
 
 def _copied(value: Any) -> Any:  # noqa: ANN401 - any argument
     """Copy the memory in an argument, which a kernel may write to."""
-    if isinstance(value, list | tuple):
-        return type(value)(_copied(part) for part in value)
+    if isinstance(value, list):
+        return value.copy() if _are_numbers(value) else [_copied(part) for part in value]
+    if isinstance(value, tuple):
+        return tuple(_copied(part) for part in value)
     if isinstance(value, Closure):
         return dataclasses.replace(value, captured=_copied(value.captured))
     return value
+
+
+def _are_numbers(values: list[object]) -> bool:
+    """Whether all parts are plain numbers of one type, as a list of angles has them."""
+    kind = type(values[0]) if values else None
+    return kind in _NUMBERS and all(type(value) is kind for value in values)
 
 
 def _key(value: object) -> Hashable | None:
@@ -315,6 +324,8 @@ def _key(value: object) -> Hashable | None:
     """
     if isinstance(value, bool | int | float | complex | str):
         return (type(value), value)
+    if isinstance(value, list) and _are_numbers(value):
+        return (list, type(value[0]), *value)
     if isinstance(value, Amplitudes):
         return value.values.tobytes()
     if isinstance(value, Closure):

@@ -13,7 +13,7 @@ from cudaq_target.interpret.quantum import checked_amplitudes
 from cudaq_target.interpret.values import Amplitudes, Closure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cudaq_target.interpret.form import KernelForm
     from cudaq_target.interpret.types import Type
@@ -108,6 +108,46 @@ class Converter:
         return Amplitudes(checked_amplitudes(np.array(argument), self.source))
 
 
+def plain_values(arguments: Sequence[Any], kinds: Sequence[Type]) -> tuple[Any, ...] | None:
+    """Turn arguments into values where CUDA-Q would take each of them as it is.
+
+    CUDA-Q asks its compiler for the type of every argument, which takes longer than to trace a
+    small kernel. Here numbers, and lists of them, are looked at that have the very type of the
+    parameter.
+
+    Args:
+        arguments: Of the user.
+        kinds: Types of the kernel's parameters, as many.
+
+    Returns:
+        The values, lists copied; None where CUDA-Q has to look at one of them.
+    """
+    values = []
+    for argument, kind in zip(arguments, kinds, strict=True):
+        if kind.kind == "sequence" and type(argument) is list:
+            if not argument or not _are_plain(argument, kind.element):
+                return None
+            values.append((argument.copy(), 0, len(argument)))
+        elif _are_plain((argument,), kind):
+            values.append(argument)
+        else:
+            return None
+    return tuple(values)
+
+
+def _are_plain(numbers: Sequence[Any], kind: Type) -> bool:
+    wanted = _PLAIN.get((kind.kind, kind.bits))
+    if wanted is None or any(type(number) is not wanted for number in numbers):
+        return False
+    return wanted is not int or (min(numbers) >= -_INT64_END and max(numbers) < _INT64_END)
+
+
+_INT64_END: Final = 1 << 63
+_PLAIN: Final[Mapping[tuple[str, int], type]] = {
+    ("int", 1): bool,
+    ("int", 64): int,
+    ("float", 64): float,
+}
 _BY_KIND: Final[Mapping[str, Callable[[Converter, Any, Type], Any]]] = {
     "int": Converter._integer,
     "float": Converter._real,

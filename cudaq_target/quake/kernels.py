@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from cudaq_target.errors import Source, UnsupportedKernelError
-from cudaq_target.quake.arguments import Converter, described
+from cudaq_target.quake.arguments import Converter, described, plain_values
 from cudaq_target.quake.lines import LineFinder
 from cudaq_target.quake.reader import read_module, user_name
 
@@ -104,16 +104,18 @@ def arguments(kernel: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
             f"the kernel takes {arity}",
             f"Pass {_parameters(decorator, form, arity)}." if arity else "Pass none.",
         )
-    try:
-        processed = decorator.process_call_arguments(*args)
-    except RuntimeError as error:
-        raise _refusal_of_arguments(decorator, form, args) from error
-    processed += decorator.resolve_captured_arguments()
     kinds = form.entry_function.argument_types
     converter = Converter(source, read)
-    return tuple(
-        converter.value_of(argument, kind) for argument, kind in zip(processed, kinds, strict=True)
-    )
+    values = plain_values(args, kinds[:arity])
+    if values is None:
+        try:
+            processed = decorator.process_call_arguments(*args)
+        except RuntimeError as error:
+            raise _refusal_of_arguments(decorator, form, args) from error
+        values = tuple(map(converter.value_of, processed, kinds))
+    captured = decorator.resolve_captured_arguments()
+    pairs = zip(captured, kinds[arity:], strict=True)
+    return values + tuple(converter.value_of(argument, kind) for argument, kind in pairs)
 
 
 def _refusal_of_arguments(

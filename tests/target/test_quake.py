@@ -21,6 +21,8 @@ from cudaq_target.interpret.form import Block, Operation
 from cudaq_target.interpret.quantum import checked_unitary
 from cudaq_target.interpret.types import parse_type
 from cudaq_target.interpret.values import UNKNOWN, MeasurementDependenceError
+from cudaq_target.quake import kernels
+from cudaq_target.quake.arguments import plain_values
 from cudaq_target.trace import evaluate_returns, trace
 from tests.target import corpus_calls, corpus_gates, refused_kernels
 from tests.target.simulate import state_of
@@ -141,6 +143,20 @@ def test_a_matrix_written_with_few_digits_becomes_unitary():
     np.testing.assert_allclose(found @ found.conj().T, np.eye(2), atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("name", "kernel", "code", "arguments", "what"),
+    [
+        ("prepares", "prepares", "cudaq.qv", ([1, 1],), "a state of norm 1.41421"),
+        ("prepares_second", "prepares_second", "p = ", ([1, 0, 0],), "a state of 3 amplitudes"),
+        ("prepares_literal", "prepares_literal", "p = ", (), "a state of norm 1.11803"),
+        ("prepares_in_a_call", "loads", "p = ", ([2, 0],), "a state of norm 2"),
+        ("controls_a_state", "loads", "p = ", ([1, 0],), "initialising qubits with amplitudes"),
+    ],
+)
+def test_refusals_of_states_name_the_line_of_the_register(name, kernel, code, arguments, what):
+    assert refusal(name, *arguments).startswith(f"{kernel}, line {line_in(kernel, code)}: {what}")
+
+
 def test_every_gate_of_a_plain_kernel_knows_its_line():
     kernel = corpus_gates.fixed_gates
     lines = Path(corpus_gates.__file__).read_text(encoding="utf-8").splitlines()
@@ -173,6 +189,72 @@ def test_arguments_are_copied():
     ((cells, start, length), _) = quake.arguments(kernel, (angles,))
     cells[0] = 9.0
     assert (angles[0], start, length) == (0.1, 0, 3)
+
+
+@cudaq.kernel
+def of_many_kinds(
+    n: int, is_on: bool, angle: float, angles: list[float], qubits: list[int], flags: list[bool]
+):
+    q = cudaq.qvector(n)
+    if is_on:
+        rx(angle, q[0])
+    for k in range(len(qubits)):
+        if flags[k]:
+            ry(angles[k], q[qubits[k]])
+
+
+_PLAIN = (3, True, 0.5, [0.1, -0.0, 1e300], [0, 2, 1], [True, False, True])
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (None, None),
+        (0, np.int64(3)),
+        (0, True),
+        (0, -(1 << 63)),
+        (1, np.bool_(True)),
+        (2, 1),
+        (2, np.float64(0.5)),
+        (2, float("nan")),
+        (3, [1, 2, 3]),
+        (3, [0.5, 1, np.float64(0.25)]),
+        (3, np.array([0.5, 1.0, 0.25])),
+        (3, (0.5, 1.0, 0.25)),
+        (4, [np.int64(0), 1, 2]),
+        (4, [(1 << 63) - 1, -(1 << 63), 0]),
+        (5, [True, np.bool_(False), True]),
+        (5, [False, 1, 0]),
+    ],
+)
+def test_plain_arguments_are_what_the_compiler_of_cudaq_would_make_of_them(
+    monkeypatch, place, value
+):
+    given = [*_PLAIN]
+    if place is not None:
+        given[place] = value
+
+    def values():
+        try:
+            return repr(quake.arguments(of_many_kinds, tuple(given)))
+        except UnsupportedKernelError as error:
+            return str(error)
+
+    found = values()
+    monkeypatch.setattr(kernels, "plain_values", lambda *_: None)
+    assert found == values()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(0, 1 << 63), (0, 3.0), (2, "a"), (3, [0.1, "a"]), (3, []), (4, [0.5]), (4, [1 << 63])],
+)
+def test_other_arguments_are_left_to_the_compiler_of_cudaq(place, value):
+    kinds = quake.read(of_many_kinds).entry_function.argument_types
+    changed = [*_PLAIN]
+    changed[place] = value
+    assert plain_values(changed, kinds) is None
+    assert plain_values(_PLAIN, kinds) is not None
 
 
 def test_captured_values_are_those_at_the_time_of_the_call(monkeypatch):

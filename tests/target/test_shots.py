@@ -41,6 +41,16 @@ def test_counts_are_those_of_the_strings(bits):
     assert list(shots.counts()) == sorted(set(strings))
 
 
+def test_counts_of_many_shots_of_few_bits_are_in_order():
+    rng = np.random.default_rng(3)
+    for n_bits, n_shots in ((1, 2), (3, 8), (5, 128), (10, 1024), (10, 1023), (11, 5000)):
+        shots = Shots.from_bits(rng.integers(0, 2, (n_shots, n_bits)))
+        wanted = Counter(shots.strings())
+        assert list(shots.counts().items()) == sorted(wanted.items())
+    none = Shots(np.zeros((0, 1), dtype=np.uint64), 4)
+    assert none.counts() == {}
+
+
 @given(bit_arrays)
 def test_counts_round_trip(bits):
     counts = Shots.from_bits(bits).counts()

@@ -172,6 +172,17 @@ def test_generators_are_handed_out_in_order_of_calls():
     assert got == wanted
 
 
+def test_a_machine_elsewhere_draws_nothing_here_unless_it_is_seeded(monkeypatch):
+    monkeypatch.setattr(target, "_random_seed", None)
+    elsewhere = {"machine": "ipc:///tmp/nobody"}
+    session = target.Session(Pasqal(**elsewhere))
+    assert session.generator() is session.generator()
+    seeded, here = (target.Session(Pasqal(seed=4, **given)) for given in (elsewhere, {}))
+    for _ in range(3):
+        numbers = [one.generator().integers(1 << 30, size=2).tolist() for one in (seeded, here)]
+        assert numbers[0] == numbers[1]
+
+
 def test_inspections_borrow_a_simulator():
     cudaq.set_target("pasqal", seed=1)
     session = target.active()
