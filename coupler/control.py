@@ -90,6 +90,7 @@ class ControlServer:
         self._runs: dict[int, Run] = {}
         self._active: dict[int, Run] = {}
         self._awaited: dict[int, Run] = {}  # with a pull that waits
+        self._asked: Run | None = None  # whose client was heard of last
         self._displaced: list[Completion] = []
         self._described: dict[Hashable, bytes] = {}
         self._counters = ControlCounters()
@@ -157,6 +158,14 @@ class ControlServer:
     def is_running(self) -> bool:
         """Whether the machine is measuring, or holds shots that have no place yet."""
         return bool(self._active)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether who asked last is about to ask for more, and the machine is idle meanwhile."""
+        run = self._asked
+        if run is None or self._worker is None or run.is_told or run.pull is not None:
+            return False
+        return self._worker.is_idle
 
     def advance_runs(self) -> int:
         """Move shots from the machine into their streams.
@@ -295,7 +304,7 @@ class ControlServer:
         self._forget_ended()
         client = call.session.peer
         run = Run(wire, client, request.n_shots, measuring, sender, limit_ns, pulled_ns=now_ns)
-        self._runs[request.run_id] = self._active[request.run_id] = run
+        self._runs[request.run_id] = self._active[request.run_id] = self._asked = run
         self._counters.runs += 1
         head = STARTED.pack(n_qubits)
         if not request.wait_ns:
@@ -438,6 +447,7 @@ class ControlServer:
         if run is None or not run.sender.on_credit(credit, now_ns):
             return _refuse(call, "no such run, or not so many shots of it")
         run.pulled_ns = now_ns
+        self._asked = run
         if run.pull is not None:  # its client has given it up, or it would not ask again
             self._displaced.append(Completion(run.pull.ticket, Status.OK))
             run.pull = None

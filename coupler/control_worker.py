@@ -65,8 +65,8 @@ class Decider(Protocol):
 class Job:
     """A run in the machine's hands.
 
-    The thread that measures writes all but `limit` and `is_stopped`, which the server's writes. Each
-    is one assignment, and `rows` is a deque, so that neither waits for the other.
+    Who measures writes all but `limit` and `is_stopped`, which the server's thread writes. Each is
+    one assignment, and `rows` is a deque, so that neither waits for the other.
 
     Attributes:
         run_id: The run.
@@ -216,6 +216,12 @@ class Worker:
     def n_missed(self) -> int:
         """Ticks of the shot clock that passed although a run waited for one."""
         return self._clock.n_missed
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is measured, and nothing may be."""
+        with self._changed:
+            return not self._is_taken and not any(job.is_ready for job in self._turns)
 
     def objection(self, client: Hashable) -> str | None:
         """Why a run of this client has no place now; None where it has."""

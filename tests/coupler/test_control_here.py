@@ -34,7 +34,7 @@ class ComputedMachine(TellingMachine):
         super().__init__(**options)
         self.alone, self.threads, self.seconds = threading.Lock(), [], 0.0
 
-    def begin(self, program, parameters, n_shots, seed):
+    def begin(self, _program, _parameters, n_shots, seed):
         self.runs.append(ComputedRun(self, n_shots, seed))
         return self.runs[-1]
 
