@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cudaq_target.interpret.form import FIRST_SLOT, Block, Function, KernelForm, Operation, Region
 from cudaq_target.interpret.types import Type, parse_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cudaq_target.quake.lines import LineFinder
 
@@ -26,6 +27,7 @@ _UNIQUE: Final = re.compile(r"\.\.0x[0-9a-f]+")
 _DENSE: Final = re.compile(r"dense<(.*)> : tensor<(?:(\d+)x)?([^<>]*(?:<[^>]*>)?)>", re.DOTALL)
 _NUMBER: Final = re.compile(r"[-+]?(?:0x[0-9A-Fa-f]+|\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|inf|nan)")
 _GROUPED: Final = "operandSegmentSizes"
+_OF_STATES: Final = ("quake.create_state", "quake.init_state")
 
 
 def user_name(symbol: str) -> str:
@@ -121,12 +123,11 @@ class _FunctionReader:
         blocks = list(region.blocks)
         # A block may use values of any block that dominates it, wherever that is printed.
         arguments = [self.define(block.arguments) for block in blocks]
-        return Region(
-            tuple(
-                Block(slots, tuple(self.operation(op, blocks) for op in block.operations))
-                for slots, block in zip(arguments, blocks, strict=True)
-            )
-        )
+        read = [
+            _with_lines_of_states([self.operation(op, blocks) for op in block.operations])
+            for block in blocks
+        ]
+        return Region(tuple(map(Block, arguments, read)))
 
     def operation(self, view: Any, blocks: list[Any]) -> Operation:
         """Read one operation and everything nested in it."""
@@ -151,6 +152,19 @@ class _FunctionReader:
             successors=tuple(blocks.index(block) for block in successors),
             line=line,
         )
+
+
+def _with_lines_of_states(operations: Sequence[Operation]) -> tuple[Operation, ...]:
+    """Give the operations that one `cudaq.qvector(state)` becomes the line of its allocation."""
+    lines = {each.results[0]: each.line for each in operations if each.name == "quake.alloca"}
+    for each in operations:
+        if each.name == "quake.init_state":
+            register, state = each.operands
+            lines[state] = lines[each.results[0]] = lines.get(register)
+    return tuple(
+        replace(each, line=lines.get(each.results[0])) if each.name in _OF_STATES else each
+        for each in operations
+    )
 
 
 def _signature(text: str) -> tuple[tuple[Type, ...], tuple[Type, ...]]:

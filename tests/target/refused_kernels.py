@@ -143,6 +143,40 @@ def prepares(amplitudes: list[complex]):
 
 
 @cudaq.kernel
+def prepares_second(amplitudes: list[complex]):
+    q = cudaq.qvector(2)
+    h(q[0])
+    p = cudaq.qvector(amplitudes)
+    mz(p)
+
+
+@cudaq.kernel
+def prepares_literal():
+    q = cudaq.qubit()
+    h(q)
+    p = cudaq.qvector([1.0, 0.0, 0.5, 0.0])
+    mz(p)
+
+
+@cudaq.kernel
+def loads(q: cudaq.qview, amplitudes: list[complex]):
+    p = cudaq.qvector(amplitudes)
+    x.ctrl(p[0], q[0])
+
+
+@cudaq.kernel
+def prepares_in_a_call(amplitudes: list[complex]):
+    q = cudaq.qvector(1)
+    loads(q, amplitudes)
+
+
+@cudaq.kernel
+def controls_a_state(amplitudes: list[complex]):
+    q, a = cudaq.qvector(1), cudaq.qubit()
+    cudaq.control(loads, a, q, amplitudes)
+
+
+@cudaq.kernel
 def turns(angle: float):
     q = cudaq.qvector(2)
     h(q[0])
