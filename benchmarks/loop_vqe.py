@@ -361,7 +361,7 @@ def energy_row(problem: System, quick: bool) -> Row:
 def controller_rows(problem: System, quick: bool) -> list[Row]:
     """The same loops over a controller process, where shots behind a stop cost as well."""
     progress(f"{problem.name} over a controller")
-    starts = Laboratory(problem).starts(3 if quick else 40, seed=2)
+    starts = Laboratory(problem).starts(2 if quick else 40, seed=2)
     n_shots, n_behind, n_wrong, n_good = [], 0, 0, 0
     with TemporaryDirectory() as folder, controller_process("local", seed=1) as endpoint:
         for seed, start in enumerate(starts, start=1):

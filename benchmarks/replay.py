@@ -54,14 +54,16 @@ def _caller(place: str) -> Iterator[Caller]:
         yield OverLink(end.caller.link)
 
 
-def records(quick: bool) -> Iterator[tuple[dict[str, Any], Counts]]:
-    """Replay it everywhere.
+def records(
+    quick: bool, transports: tuple[str, ...] = OURS
+) -> Iterator[tuple[dict[str, Any], Counts]]:
+    """Replay it in process and over transports.
 
     Yields:
         Figures by place (µs), and counts.
     """
     n_shots = 20 if quick else 500
-    for place in ("in process", *OURS):
+    for place in ("in process", *transports):
         progress(f"replay of a schedule, {place}")
         schedule, source = workload(n_shots)
         with _caller(place) as caller:

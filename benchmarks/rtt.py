@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIZES = (64, 1024, 65_536, 1 << 20)
-QUICK_SIZES = (64, 65_536)
+QUICK_SIZES, QUICK_TRANSPORTS = (64, 65_536), ("shm", "tcp")
 GOAL_SIZES = (64, 1024)
 UDP_SIZES = (64, 1024)
 PEER_GOAL_SIZES = (64, 1024, 65_536)
@@ -115,13 +115,14 @@ def more_sections(quick: bool, book: Book) -> dict[str, list[dict[str, Any]]]:
         open_loops.append(record)
         book.count("open", case, counts)
         book.keep("open", case, times_ns)
+    transports = QUICK_TRANSPORTS if quick else OURS
     found = {
         "open_loop": open_loops,
-        "stages": list(stages.stage_records(quick)),
+        "stages": list(stages.stage_records(quick, transports)),
         "sifl": list(stages.sifl_records(quick)),
         "replay": [],
     }
-    for record, counts in replay.records(quick):
+    for record, counts in replay.records(quick, transports):
         found["replay"].append(record)
         book.count("replay", Case("schedule", record["place"], 1, "block"), counts)
     return found

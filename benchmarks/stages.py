@@ -42,12 +42,12 @@ class WrongCorrectionError(Exception):
     """A decoder answered what it must not."""
 
 
-def stage_records(quick: bool) -> Iterator[dict[str, Any]]:
+def stage_records(quick: bool, transports: tuple[str, ...] = OURS) -> Iterator[dict[str, Any]]:
     """Parse, decode and respond in the Python server, by transport (µs); the round trip beside."""
     n_shots = 200 if quick else 5_000
     bits = np.ones(LOOK_UP_BITS, dtype=np.uint8)
     read = get_corrections_arguments(0, LOOK_UP_BITS, reset=True)
-    for transport in OURS:
+    for transport in transports:
         progress(f"stages, {transport}")
         with contender(Spec(transport, handler="stages")) as end:
             call = end.caller.link.call
