@@ -83,7 +83,7 @@ ALLOWED: dict[str, dict[str, str]] = {
     "docs/physics.md": {"(10 % spread of $V$, 1 %\nof $\\Omega$)": DEFAULT},
     "benchmarks/README.md": {
         "at most 1.15 × the peer's time\"": "an example of how to read a goal",
-        "within 6 %; the CSV file has them within 0.8 %": "width of the histograms' bins",
+        "their HDR histogram, within 1 %": "width of the histograms' buckets",
         "52 ns for Raman": SETTING,
         "116, 128, 212, 400, 668 ns": "computed by the pulse solver",
         "16 ns of padding": DEFAULT,
