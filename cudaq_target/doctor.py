@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 import os
 import platform
@@ -131,7 +132,7 @@ def _plugin() -> Finding:
         "plug-in",
         "problem",
         f"no entry point in the group {_PLUGIN_GROUP}",
-        f"Install this package again: pip install --force-reinstall --no-deps {_DISTRIBUTION}",
+        f"Install this package again: {_again()}",
     )
 
 
@@ -157,7 +158,7 @@ def _ring() -> Finding:
             "native ring",
             "problem",
             f"the compiled part does not load ({error})",
-            "Install g++ and the Python headers, then this package again",
+            f"sudo apt-get install -y g++ python3-dev (or as your system calls them); {_again()}",
         )
     return Finding("native ring", "ok", "loads")
 
@@ -175,7 +176,17 @@ def _gpu() -> Finding:
         return Finding("GPU", "off", f"the driver finds no GPU{library}; nothing here needs one")
     driver.cuDriverGetVersion(ctypes.byref(version))
     cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
-    return Finding("GPU", "ok", f"{count.value} found, driver for CUDA {cuda}{library}")
+    found = f"{count.value} found, driver for CUDA {cuda}{library}"
+    # Wheels for CUDA 12 run with every later driver; those for 13 not with an earlier one.
+    flavour, _ = host.installed()
+    newest = next((name for name in (flavour, cupy) if name and "13" in name[-4:]), None)
+    if newest and version.value < 13_000:
+        remedy = "pip uninstall -y cuda-quantum-cu13 cupy-cuda13x; " + _extra("cu12")
+        return Finding("GPU", "off", f"{found}; {newest} needs a driver for CUDA 13", remedy)
+    if cupy is None:
+        extra = "cu13" if flavour == host.FLAVOURS[1] else "cu12"
+        return Finding("GPU", "off", f"{found}; kernels run on the CPU", _extra(extra))
+    return Finding("GPU", "ok", found)
 
 
 def _emulator() -> Finding:
@@ -238,6 +249,22 @@ def _settings() -> Finding:
         return Finding("settings", "ok", ", ".join(shown))
 
     return guarded("settings", examine_settings)
+
+
+def _extra(name: str) -> str:
+    return f"pip install '{_DISTRIBUTION}[{name}]'"
+
+
+def _again() -> str:
+    """How this package was installed: from a checkout, from a file, or by its name."""
+    try:
+        text = metadata.distribution(_DISTRIBUTION).read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        text = None
+    origin = json.loads(text) if text else {}
+    place = str(origin.get("url", "")).removeprefix("file://") or _DISTRIBUTION
+    option = "-e" if origin.get("dir_info", {}).get("editable") else "--force-reinstall"
+    return f"pip install --no-deps {option} {place}"
 
 
 def _version(distribution: str) -> str | None:

@@ -24,6 +24,10 @@ _SCHEDULERS: Final = {
     "Slurm": ("SLURM_JOB_ID", "SLURM_JOB_ID"),
     "Grid Engine": ("SGE_TASK_ID", "JOB_ID"),
 }
+_ASKS: Final = {
+    "Slurm": "sbatch --gres=qpu:NAME JOB.sh",
+    "Grid Engine": "qsub -l qpu=NAME,qpu_slots=1 JOB.sh",
+}
 _LOGINS: Final = {
     "token": "a token",
     "client_secret": "a service account",
@@ -94,8 +98,8 @@ def real_time() -> Finding:
             name,
             "off",
             f"{found}, no real-time priority (rtprio 0): deadlines are missed under load",
-            "Add 'USER - rtprio 99' to /etc/security/limits.conf and log in again; in a container "
-            "--cap-add=SYS_NICE",
+            f"echo '{_user()} - rtprio 99' | sudo tee /etc/security/limits.d/90-rtprio.conf, and "
+            "log in again; in a container --cap-add=SYS_NICE",
         )
     if n_cores < 2:
         return Finding(
@@ -115,7 +119,8 @@ def scheduler() -> Finding:
             "QPU of the job",
             "off",
             f"{job or 'no job of a scheduler'}: no QPU is given, the emulator here is used",
-            "sbatch --gres=qpu:NAME, where the site has the hook of `cudaq-target site`",
+            f"{_ASKS.get(job.partition(' job')[0], ' or '.join(_ASKS.values()))}, where the site "
+            "has the hook of `cudaq-target site`",
         )
     listed = [environment.resource(f"{environment.MACHINE}:{name}") for name in names]
     found = ", ".join(f"{one.machine} ({one.type})" for one in listed)
@@ -160,6 +165,14 @@ def telemetry() -> Finding:
     """Say which metrics and traces are on."""
     variables = ("PASQAL_METRICS_PORT", "PASQAL_METRICS_FILE", "PASQAL_TRACES")
     given = [f"{name}={os.environ[name]}" for name in variables if os.environ.get(name)]
+    port = os.environ.get("PASQAL_METRICS_PORT", "")
+    if port.isdigit() and not _is_free(int(port)):
+        return Finding(
+            "telemetry",
+            "off",
+            f"port {port} of 127.0.0.1 is taken (PASQAL_METRICS_PORT): a run here has no metrics",
+            "export PASQAL_METRICS_PORT=0 for any free one; `ss -ltnp` says who has it",
+        )
     if given:
         return Finding("telemetry", "ok", ", ".join(given))
     remedy = "Set PASQAL_METRICS_PORT or PASQAL_METRICS_FILE for metrics, PASQAL_TRACES for traces"
@@ -200,6 +213,28 @@ def _job() -> str:
         if mark in os.environ:
             return f"{scheduler_name} job {os.environ.get(number, '?')}"
     return ""
+
+
+def _is_free(port: int) -> bool:
+    """Whether a server could listen there; a number that is no port is for others to refuse."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    except OverflowError:
+        return True
+    return True
+
+
+def _user() -> str:
+    import getpass  # noqa: PLC0415
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in containers
+        return "USER"
 
 
 def _cores() -> set[int]:

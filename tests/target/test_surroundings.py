@@ -100,7 +100,35 @@ def test_a_failed_hook_is_a_problem(monkeypatch) -> None:
 def test_a_job_without_a_qpu(monkeypatch) -> None:
     monkeypatch.setenv("SGE_TASK_ID", "undefined")
     monkeypatch.setenv("JOB_ID", "7")
-    assert finding("QPU of the job").found.startswith("Grid Engine job 7: no QPU")
+    entry = finding("QPU of the job")
+    assert entry.found.startswith("Grid Engine job 7: no QPU")
+    assert entry.remedy.startswith("qsub -l qpu=NAME,qpu_slots=1 JOB.sh, where")
+    monkeypatch.delenv("SGE_TASK_ID")
+    assert " or qsub" in finding("QPU of the job").remedy
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    entry = finding("QPU of the job")
+    assert entry.found.startswith("Slurm job 8: no QPU")
+    assert entry.remedy.startswith("sbatch --gres=qpu:NAME JOB.sh, where")
+
+
+def test_a_job_with_a_qpu_and_no_library_for_it(monkeypatch) -> None:
+    with FakeCloud(seed=1) as cloud:
+        for name, value in cloud.qrmi_environment("EMU_FREE").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(surroundings, "find_spec", lambda _: None)
+        entry = finding("QPU of the job")
+    assert entry.status == "problem"
+    assert entry.found == "qrmi:EMU_FREE (pasqal-cloud), but no qrmi"
+    assert entry.remedy == "pip install 'cudaq-target[qrmi]'"
+
+
+def test_lists_of_a_job_that_do_not_fit_together(monkeypatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    monkeypatch.setenv("SLURM_JOB_QPU_RESOURCES", "one,two")
+    monkeypatch.setenv("SLURM_JOB_QPU_TYPES", "pasqal-cloud")
+    entry = finding("QPU of the job")
+    assert entry.status == "problem"
+    assert "2 resources (one, two)" in entry.found
 
 
 def test_credentials_are_named_by_kind_alone(monkeypatch) -> None:
@@ -133,8 +161,19 @@ def test_records_of_jobs(tmp_path, monkeypatch) -> None:
 
 
 def test_telemetry_that_is_on(monkeypatch) -> None:
-    monkeypatch.setenv("PASQAL_METRICS_PORT", "9464")
-    assert surroundings.telemetry().found == "PASQAL_METRICS_PORT=9464"
+    monkeypatch.setenv("PASQAL_METRICS_PORT", "0")
+    assert surroundings.telemetry().found == "PASQAL_METRICS_PORT=0"
+
+
+def test_a_port_that_somebody_else_has(monkeypatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("PASQAL_METRICS_PORT", str(port))
+        entry = surroundings.telemetry()
+    assert entry.status == "off"
+    assert entry.found.startswith(f"port {port} of 127.0.0.1 is taken")
+    assert "export PASQAL_METRICS_PORT=0" in entry.remedy
+    assert surroundings.telemetry().status == "ok"
 
 
 def test_loops_that_are_not_compiled_yet(monkeypatch, tmp_path) -> None:
