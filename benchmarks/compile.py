@@ -268,7 +268,7 @@ def tally_rows(found: Sequence[Row]) -> Iterator[Row]:
                 name=f"circuits on which ours has {what}",
                 value=wins,
                 unit=f"of {len(ratios)}",
-                peer=f"{peer}: {len(ratios) - wins - ties} circuits, as good on {ties}",
+                peer=f"{peer}: {len(ratios) - wins - ties}, a tie on {ties}",
             )
 
 

@@ -56,7 +56,7 @@ def test_a_circuit_that_is_lost_is_a_row(monkeypatch):
     assert by_name["duration bv-4, both on the random input"].ratio > 0
     lost = {row.name: row for row in lowering.tally_rows(rows)}
     assert lost["circuits on which ours has the shorter sequence"].value == 0
-    assert "1 circuits" in lost["circuits on which ours has the shorter sequence"].peer
+    assert "column: 1, a tie on 0" in lost["circuits on which ours has the shorter sequence"].peer
 
 
 def test_a_wrong_state_is_a_wrong_result(monkeypatch):
