@@ -111,8 +111,9 @@ public:
             named_tuple(types_.call, arguments.inc_ref().ptr(), result.inc_ref().ptr(),
                         nb::borrow(client()).release().ptr(), names.release().ptr(),
                         PyLong_FromUnsignedLongLong(++n_calls_));
+        PyObject* const given[] = {request.ptr()};
         const auto reply = nb::steal(
-            or_stay([&] { return PyObject_CallOneArg(handler.ptr(), request.ptr()); }));
+            or_stay([&] { return PyObject_Vectorcall(handler.ptr(), given, 1, nullptr); }));
         if (!reply) {
             throw nb::python_error();
         }
