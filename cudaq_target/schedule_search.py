@@ -229,12 +229,47 @@ def _is_ready(problem: Problem, gate: int, interval: NDArray[np.int64]) -> bool:
 
 
 @compiled
+def _last_gates(problem: Problem) -> NDArray[np.int64]:
+    """One more than the number of each atom's last gate in each of its intervals, or 0."""
+    n_atoms, n_columns = problem.rotation_ns.shape
+    last = np.zeros((n_atoms, n_columns + 1), dtype=np.int64)
+    for gate in range(problem.atoms.shape[0]):
+        for j in range(3):
+            if problem.atoms[gate, j] >= 0:
+                last[problem.atoms[gate, j], problem.intervals[gate, j]] = gate + 1
+    return last
+
+
+@compiled
+def _move_window(
+    window: NDArray[np.int64],
+    done: NDArray[np.bool_],
+    last: NDArray[np.int64],
+    interval: NDArray[np.int64],
+) -> None:
+    """Enclose the gates of which an atom is in its present interval: (first, one behind the last).
+
+    Gates are in program order, so that what comes later waits for a U3. Without this the time of a
+    pass would grow with the square of the number of gates.
+    """
+    while window[0] < done.size and done[window[0]]:
+        window[0] += 1
+    window[1] = window[0]
+    for atom in range(interval.shape[0]):
+        window[1] = max(window[1], last[atom, interval[atom]])
+
+
+@compiled
 def _fan_degrees(
-    problem: Problem, done: NDArray[np.bool_], interval: NDArray[np.int64], half: float
+    problem: Problem,
+    window: NDArray[np.int64],
+    done: NDArray[np.bool_],
+    interval: NDArray[np.int64],
+    half: float,
 ) -> NDArray[np.float64]:
     """CPhases each atom could control now (weight 1) or once its partner is ready (weight half)."""
     degree = np.zeros(interval.shape[0])
-    for gate in range(problem.atoms.shape[0]):
+    for gate in range(window[0], window[1]):
         if done[gate] or problem.atoms[gate, 2] >= 0:
             continue
         weight = 1.0 if _is_ready(problem, gate, interval) else half
@@ -265,6 +300,7 @@ def _pulse_start(problem: Problem, tape: Tape, control: int, target: int) -> int
 def _best_gate(
     problem: Problem,
     tape: Tape,
+    window: NDArray[np.int64],
     interval: NDArray[np.int64],
     done: NDArray[np.bool_],
     after_gate: NDArray[np.int64],
@@ -272,11 +308,11 @@ def _best_gate(
     random: NDArray[np.int64],
 ) -> tuple[int, int, int, int]:
     """The gate that should come next, with its control and target, and its start."""
-    degree = _fan_degrees(problem, done, interval, weights[5])
+    degree = _fan_degrees(problem, window, done, interval, weights[5])
     open_atom = tape.counters[1]
     best, best_control, best_target = _NOBODY, _NOBODY, _NOBODY
     best_score, best_start = np.inf, 0
-    for gate in range(problem.atoms.shape[0]):
+    for gate in range(window[0], window[1]):
         if done[gate] or not _is_ready(problem, gate, interval):
             continue
         n_roles = 1 if problem.atoms[gate, 2] >= 0 else 2
@@ -323,10 +359,12 @@ def _run_once(
     interval = np.zeros(problem.n_rotations.shape[0], dtype=np.int64)
     left = left_at_start.copy()
     done = np.zeros(n_gates, dtype=np.bool_)
+    last, window = _last_gates(problem), np.zeros(2, dtype=np.int64)
     while True:
+        _move_window(window, done, last, interval)
         atom, raman_start = _best_rotation(problem, tape, interval, left, tails[0], weights, random)
         gate, control, target, gate_start = _best_gate(
-            problem, tape, interval, done, tails[1], weights, random
+            problem, tape, window, interval, done, tails[1], weights, random
         )
         if atom == _NOBODY and gate == _NOBODY:
             return tape

@@ -15,7 +15,7 @@ from cudaq_target import schedule_search as rows
 from cudaq_target.device import resolve
 from cudaq_target.errors import DeviceLimitError
 from cudaq_target.native_ops import CCZ, U3, CPhase, NativeCircuit
-from cudaq_target.schedule import PADDING_NS, Durations, Schedule, retime, schedule
+from cudaq_target.schedule import PADDING_NS, Durations, Schedule, _problem, retime, schedule
 from tests.target.circuits_on_atoms import ghz, random_circuit
 
 DAD, MOCK = resolve("DigitalAnalogDevice"), resolve("MockDevice")
@@ -183,3 +183,28 @@ def test_a_device_with_a_time_limit_refuses_a_long_program() -> None:
     short = dataclasses.replace(DAD, max_sequence_ns=2000)
     with pytest.raises(DeviceLimitError, match=r"a program of \d+ ns.*sequences up to 2000 ns"):
         schedule(ghz(8), durations(ghz(8)), short)
+
+
+@given(st.integers(2, 6), st.integers(1, 60), st.integers(0, 2**16))
+@settings(max_examples=30, deadline=None)
+def test_no_gate_that_could_be_next_lies_outside_the_window(n: int, n_ops: int, seed: int) -> None:
+    native = random_circuit(n, n_ops, np.random.default_rng(seed), ccz=True)
+    problem = _problem(native, durations(native), DAD)
+    last = rows._last_gates(problem)
+    atoms = [[atom for atom in gate if atom >= 0] for gate in problem.atoms.tolist()]
+    intervals = problem.intervals.tolist()
+    left = list(range(len(atoms)))
+    now = np.zeros(n, dtype=np.int64)
+    window, done = np.zeros(2, dtype=np.int64), np.zeros(len(atoms), dtype=np.bool_)
+    while left:
+        rows._move_window(window, done, last, now)
+        touched = [
+            g
+            for g in left
+            if any(now[a] == k for a, k in zip(atoms[g], intervals[g], strict=False))
+        ]
+        assert all(window[0] <= g < window[1] for g in touched)
+        gate = left.pop(0)
+        for a, k in zip(atoms[gate], intervals[gate], strict=False):
+            now[a] = max(now[a], k)
+        done[gate] = True
