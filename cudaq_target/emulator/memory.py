@@ -29,7 +29,7 @@ def state_bytes(n_atoms: int, *, levels: int = 2, itemsize: int = 16, copies: fl
     True
     """
     size: int = levels**n_atoms  # beyond any float where atoms idle
-    return int(copies * itemsize) * size
+    return math.ceil(copies * itemsize) * size
 
 
 def available_bytes() -> int:

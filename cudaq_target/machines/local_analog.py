@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from cudaq_target.emulator.analog.integrate import RydbergResult
 
 Measured = TypeVar("Measured")
-# The state of a pass, that of the one before, and what moves between them.
-_COPIES = 3.2
+# The state of a pass, that of the one before, what moves between them, and tables of the waits.
+_COPIES = 3.4
 _LARGEST_TOLERANCE = 1e-3
 # Share of cases in which the best test could tell shots of the emulated state from exact ones.
 _NOTICED = 0.01

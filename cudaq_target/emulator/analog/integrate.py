@@ -121,7 +121,8 @@ def evolve_rydberg(
     """
     _check(problem, order, tolerance, step_ns, save_at_ns, initial_state)
     verified = step_ns is None
-    n_copies = 2.1 + verified + (len(save_at_ns) if measure is None else 0)
+    # Two states, and the tables of the waits; while a pass is verified, the state of the last one.
+    n_copies = 2.4 + verified + (len(save_at_ns) if measure is None else 0)
     itemsize = np.dtype(dtype).itemsize
     if choose_backend(backend, initial_state) == "gpu":
         # CuPy's sums of products need arrays for these, and tables of probabilities three.
