@@ -1,7 +1,7 @@
 """The picture of the round trips: `python -m benchmarks.pictures [RECORD [PICTURE]]`.
 
 Drawn from the record that a run with `--output` wrote, by default `results/rtt.json`, to
-`docs/coupler-rtt.png`.
+`docs/coupler-rtt.png`. Without arguments the curves of `scaling_pictures` are drawn, too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks import scaling_pictures
 from benchmarks.histograms import buckets
 from benchmarks.report import RESULTS, ROOT
 
@@ -138,3 +139,5 @@ def main(record: str = str(RESULTS / "rtt.json"), picture: str = str(PICTURE)) -
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    if len(sys.argv) == 1:
+        scaling_pictures.draw_all()
