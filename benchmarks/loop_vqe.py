@@ -56,7 +56,7 @@ FINAL_ERROR_HA = 0.05  # of the energy at the end, which is another question
 SHOTS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 STEPS = (2, 3, 4, 6, 8)
 N_SWEEP, N_SEEDS = 200, 200
-QUICK_SWEEP, QUICK_SEEDS = 20, 20
+QUICK_SWEEP, QUICK_SEEDS = 10, 10
 
 
 @dataclass(frozen=True, slots=True)
