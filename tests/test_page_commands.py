@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 import shlex
@@ -138,6 +139,13 @@ def test_other_blocks_are_of_a_kind_that_is_checked(page: Path) -> None:
             assert {"Unit", "Service", "Install"} <= set(unit)
         if language == "toml":
             assert check(tomllib.loads(text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_that_is_not_run_is_python(page: Path) -> None:
+    for language, text in FENCED.findall(page.read_text()):
+        if language == "py":
+            ast.parse(text)
 
 
 def test_the_page_of_settings_has_all_of_them() -> None:
