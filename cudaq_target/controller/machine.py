@@ -184,11 +184,7 @@ class EmulatedMachine:
                 "no program runs there with this device",
                 "Give another device, or machine='local'",
             )
-
-    def specs(self) -> str:
-        """Describe the machine, as a JSON object."""
-        settings = self._settings
-        return json.dumps(
+        self._specs = json.dumps(
             {
                 "name": settings.machine,
                 "kind": "emulator",
@@ -200,6 +196,10 @@ class EmulatedMachine:
                 "max_shots": None,
             }
         )
+
+    def specs(self) -> str:
+        """Describe the machine, as a JSON object."""
+        return self._specs
 
     def load(self, program: str) -> Loaded:
         """Read a text; see `texts.read`.
