@@ -10,7 +10,7 @@ beside it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,29 @@ if TYPE_CHECKING:
 
     Reals = NDArray[np.float64]
     Part = NDArray[np.floating]
+
+
+class Stages(NamedTuple):
+    """What acts on a state, stage after stage; `advance` says how.
+
+    Attributes:
+        interactions: V (rad/µs), shape (n_atoms, n_atoms).
+        waits: w (µs), shape (n_stages,).
+        shifts: θ (rad), shape (n_stages, n_atoms).
+        angles: α (rad), shape (n_stages, n_atoms).
+        decay_per_us: Γ (1/µs).
+    """
+
+    interactions: Reals
+    waits: Reals
+    shifts: Reals
+    angles: Reals
+    decay_per_us: float
+
+    def part(self, of: slice) -> Stages:
+        """Some of the stages."""
+        here = self.waits[of], self.shifts[of], self.angles[of]
+        return Stages(self.interactions, *here, self.decay_per_us)
 
 
 def advance(
@@ -63,9 +86,8 @@ def advance(
     [0.7702, 0.2298]
     """
     _check(real, imag, interactions, waits, shifts, angles)
-    implementation("splitting", backend, real, imag).advance(
-        real, imag, interactions, waits, shifts, angles, float(decay_per_us), threads
-    )
+    stages = Stages(interactions, waits, shifts, angles, float(decay_per_us))
+    implementation("splitting", backend, real, imag).advance(real, imag, stages, threads)
 
 
 def multiply_phases(state: NDArray[np.complexfloating], angles: Reals) -> None:

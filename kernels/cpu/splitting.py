@@ -13,7 +13,7 @@ atoms are turned the same way in tiles of whole runs of columns.
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numba import prange
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from cudaq_target.kernels.splitting import Stages
 
     Reals = NDArray[np.float64]
     Array = NDArray[Any]
@@ -45,88 +47,115 @@ _HOPELESS = 3.0
 """How much slower several threads are where no further trial is made."""
 
 
-def advance(
-    real: Array,
-    imag: Array,
-    interactions: Reals,
-    waits: Reals,
-    shifts: Reals,
-    angles: Reals,
-    decay_per_us: float,
-    threads: int | None,
-) -> None:
+class _Tables(NamedTuple):
+    """What compiled code reads: rows are basis states of the high atoms, columns of the low ones.
+
+    Attributes:
+        wait_of: Number of the wait of each stage, shape (n_stages,).
+        rows: Phases of the interactions among high atoms, shape (n_waits, n_rows).
+        columns: The same among low ones, shape (n_waits, n_columns).
+        mixed_real: Phases of each row on each low atom, shape (n_waits, n_rows, n_low).
+        mixed_imag: Their imaginary parts.
+        factors: What each atom gathers in r by itself, shape (n_stages, n_atoms).
+        tangents: t of its turn, shape (n_stages, n_atoms).
+        cosines: Product of cos α over the atoms, shape (n_stages,).
+        passes: Of `_passes`.
+    """
+
+    wait_of: Array
+    rows: Array
+    columns: Array
+    mixed_real: Array
+    mixed_imag: Array
+    factors: Array
+    tangents: Array
+    cosines: Array
+    passes: Array
+
+
+def advance(real: Array, imag: Array, stages: Stages, threads: int | None) -> None:
     """Build the tables of every distinct wait, then run all stages in compiled code."""
-    n_atoms = len(interactions)
+    n_atoms, n_stages = len(stages.interactions), len(stages.waits)
     if n_atoms <= LOW_ATOMS:
-        splitting_row.advance(real, imag, interactions, waits, shifts, angles, decay_per_us)
+        splitting_row.advance(real, imag, stages)
         return
-    n_low = LOW_ATOMS
-    n_high = n_atoms - n_low
-    distinct, wait_of = np.unique(waits, return_inverse=True)
-    dtype = real.dtype
-    rows, columns, mixed = _tables(interactions, n_high, distinct)
-    factors = np.exp(1j * shifts - (0.5 * decay_per_us * waits)[:, None])
-    args = (
-        real,
-        imag,
-        wait_of.astype(np.int64),
-        rows,
-        columns,
-        mixed.real.astype(dtype),
-        mixed.imag.astype(dtype),
-        factors,
-        np.tan(angles).astype(dtype),
-        np.cos(angles).prod(axis=1),
-        _passes(n_low, n_high),
-    )
+    tables = _tables(stages, n_atoms - LOW_ATOMS, real.dtype)
     n_tasks = count_tasks(real.size, threads)
     if n_tasks == 1:
-        _run_serial(*args, 0, len(waits))
+        _run_serial(real, imag, tables, 0, n_stages)
     else:
-        _run_fastest(args, len(waits), threads, min(n_tasks, 1 << n_high))
+        n_tasks = min(n_tasks, 1 << (n_atoms - LOW_ATOMS))
+        _run_fastest(real, imag, tables, threads, n_tasks)
 
 
-def _run_fastest(args: tuple[Any, ...], n_stages: int, threads: int | None, n_tasks: int) -> None:
+def _run_fastest(
+    real: Array, imag: Array, tables: _Tables, threads: int | None, n_tasks: int
+) -> None:
     """Run on several threads while that is faster than on one.
 
     Threads meet after every stage; where other processes hold a core, each meeting waits for the
     scheduler, and one thread is up to a hundred times faster. Both ways give the same bits, so
     both are tried now and then, and the faster one of the last trial goes on.
     """
+
+    def timed(begin: int, end: int, n_tasks: int) -> float:
+        """Run stages `begin` to `end`; seconds per stage."""
+        if begin == end:
+            return 0.0
+        start = perf_counter()
+        if n_tasks == 1:
+            _run_serial(real, imag, tables, begin, end)
+        else:
+            with_threads(threads, _run_parallel, real, imag, tables, begin, end, n_tasks)
+        return (perf_counter() - start) / (end - begin)
+
+    n_stages = len(tables.wait_of)
     per_stage = [0.0, 0.0]  # one thread, several
     done = 0
     while done < n_stages:
         for parallel in (False, True):
             begin, done = done, min(done + _TRIAL_STAGES, n_stages)
-            per_stage[parallel] = _timed(args, begin, done, threads, n_tasks if parallel else 1)
+            per_stage[parallel] = timed(begin, done, n_tasks if parallel else 1)
         hopeless = per_stage[True] > _HOPELESS * per_stage[False]
         begin, done = done, n_stages if hopeless else min(done + _TRUSTED_STAGES, n_stages)
-        _timed(args, begin, done, threads, n_tasks if per_stage[1] < per_stage[0] else 1)
+        timed(begin, done, n_tasks if per_stage[1] < per_stage[0] else 1)
 
 
-def _timed(args: tuple[Any, ...], begin: int, end: int, threads: int | None, n_tasks: int) -> float:
-    """Run stages `begin` to `end`; seconds per stage."""
-    if begin == end:
-        return 0.0
-    start = perf_counter()
-    if n_tasks == 1:
-        _run_serial(*args, begin, end)
-    else:
-        with_threads(threads, _run_parallel, *args, begin, end, n_tasks)
-    return (perf_counter() - start) / (end - begin)
+def _tables(stages: Stages, n_high: int, dtype: np.dtype[Any]) -> _Tables:
+    interactions, waits, shifts, angles, decay_per_us = stages
+    distinct, wait_of = np.unique(waits, return_inverse=True)
+    rows, columns, mixed = _phases(interactions, n_high, distinct, dtype)
+    return _Tables(
+        wait_of.astype(np.int64),
+        rows,
+        columns,
+        *mixed,
+        np.exp(1j * shifts - (0.5 * decay_per_us * waits)[:, None]),
+        np.tan(angles).astype(dtype),
+        np.cos(angles).prod(axis=1),
+        _passes(LOW_ATOMS, n_high),
+    )
 
 
-def _tables(interactions: Reals, n_high: int, waits: Reals) -> tuple[Array, Array, Array]:
+def _phases(
+    interactions: Reals, n_high: int, waits: Reals, dtype: np.dtype[Any]
+) -> tuple[Array, Array, tuple[Array, Array]]:
     """Phases of the interactions among high atoms, among low ones, and of rows on low atoms.
 
     Returns:
-        Shapes (n_waits, n_rows), (n_waits, n_columns), (n_waits, n_rows, n_low).
+        Shapes (n_waits, n_rows), (n_waits, n_columns); real and imaginary part of `dtype`, shape
+        (n_waits, n_rows, n_low) each.
     """
     turns = -1j * waits
     rows = np.exp(np.multiply.outer(turns, _energies(interactions[:n_high, :n_high])))
     columns = np.exp(np.multiply.outer(turns, _energies(interactions[n_high:, n_high:])))
     fields = _sums(interactions[:n_high, n_high:])
-    return rows, columns, np.exp(turns[:, None, None] * fields)
+    mixed = np.empty((2, len(waits), *fields.shape), dtype=dtype)
+    # One wait at a time: these are the largest tables, and grow with the state.
+    for k, turn in enumerate(turns):
+        phases = np.exp(turn * fields)
+        mixed[0, k], mixed[1, k] = phases.real, phases.imag
+    return rows, columns, (mixed[0], mixed[1])
 
 
 def _sums(values: Reals) -> Reals:
@@ -257,116 +286,86 @@ def _tile_stage(
 
 
 @loop
-def _prepare(
-    columns: Array, factors: Array, column_real: Array, column_imag: Array, work: Array
-) -> None:
-    """Write the table of the columns: interactions and shifts of the low atoms."""
-    products(factors, 1.0 + 0.0j, work[0], work[1])
-    for k in range(columns.size):
-        x, y = work[0, k], work[1, k]
-        column_real[k] = columns[k].real * x - columns[k].imag * y
-        column_imag[k] = columns[k].real * y + columns[k].imag * x
+def _begin_stage(tables: _Tables, k: int, column: Array, shift: Array, work: Array) -> bool:
+    """Write what stage k does to columns (interactions, shifts) and rows (shifts); if it turns."""
+    n_high = tables.tangents.shape[1] - tables.mixed_real.shape[2]
+    columns, factors = tables.columns[tables.wait_of[k]], tables.factors[k]
+    products(factors[n_high:], 1.0 + 0.0j, work[0], work[1])
+    for c in range(columns.size):
+        x, y = work[0, c], work[1, c]
+        column[0, c] = columns[c].real * x - columns[c].imag * y
+        column[1, c] = columns[c].real * y + columns[c].imag * x
+    products(factors[:n_high], tables.cosines[k] + 0.0j, shift[0], shift[1])
+    return bool(tables.tangents[k].any())
 
 
 @loop
-def _run_serial(
+def _flow_rows(
     real: Array,
     imag: Array,
-    wait_of: Array,
-    rows: Array,
-    columns: Array,
-    mixed_real: Array,
-    mixed_imag: Array,
-    factors: Array,
-    tangents: Array,
-    cosines: Array,
-    passes: Array,
-    begin: int,
-    end: int,
+    tables: _Tables,
+    k: int,
+    column: Array,
+    shift: Array,
+    turns: bool,
+    first: int,
+    last: int,
+    work: Array,
 ) -> None:
-    n_rows, width = rows.shape[1], columns.shape[1]
-    n_low = mixed_real.shape[2]
-    n_high = factors.shape[1] - n_low
+    """Let phases and turns of the low atoms act on some rows."""
+    w, width = tables.wait_of[k], column.shape[1]
+    low = tables.tangents[k, tables.tangents.shape[1] - tables.mixed_real.shape[2] :]
+    for row in range(first, last):
+        here = slice(row * width, (row + 1) * width)
+        scale = tables.rows[w, row] * complex(shift[0, row], shift[1, row])
+        _row_stage(
+            real[here],
+            imag[here],
+            tables.mixed_real[w, row],
+            tables.mixed_imag[w, row],
+            scale,
+            column[0],
+            column[1],
+            low,
+            turns,
+            work,
+        )
+
+
+@loop
+def _run_serial(real: Array, imag: Array, tables: _Tables, begin: int, end: int) -> None:
+    n_rows, width = tables.rows.shape[1], tables.columns.shape[1]
     work = np.empty((4, max(width, _TILE)), dtype=real.dtype)
-    column = np.empty((2, width), dtype=real.dtype)
-    exact = np.empty((2, max(width, n_rows)))
-    shift = np.empty((2, n_rows))
+    column, shift = np.empty((2, width), dtype=real.dtype), np.empty((2, n_rows))
+    exact = np.empty((2, width))
     for k in range(begin, end):
-        w = wait_of[k]
-        _prepare(columns[w], factors[k, n_high:], column[0], column[1], exact)
-        products(factors[k, :n_high], cosines[k] + 0.0j, shift[0], shift[1])
-        turns = tangents[k].any()
-        for row in range(n_rows):
-            here = slice(row * width, (row + 1) * width)
-            scale = rows[w, row] * complex(shift[0, row], shift[1, row])
-            _row_stage(
-                real[here],
-                imag[here],
-                mixed_real[w, row],
-                mixed_imag[w, row],
-                scale,
-                column[0],
-                column[1],
-                tangents[k, n_high:],
-                turns,
-                work,
-            )
+        turns = _begin_stage(tables, k, column, shift, exact)
+        _flow_rows(real, imag, tables, k, column, shift, turns, 0, n_rows, work)
         if turns:
-            for p in range(passes.shape[0]):
-                lowest, n_here, run = passes[p, 0], passes[p, 1], passes[p, 2]
+            for p in range(tables.passes.shape[0]):
+                lowest, n_here, run = tables.passes[p, 0], tables.passes[p, 1], tables.passes[p, 2]
                 for tile in range((real.size >> n_here) // run):
-                    _tile_stage(real, imag, tile, lowest, n_here, run, tangents[k], work)
+                    _tile_stage(real, imag, tile, lowest, n_here, run, tables.tangents[k], work)
 
 
 @_parallel
 def _run_parallel(
-    real: Array,
-    imag: Array,
-    wait_of: Array,
-    rows: Array,
-    columns: Array,
-    mixed_real: Array,
-    mixed_imag: Array,
-    factors: Array,
-    tangents: Array,
-    cosines: Array,
-    passes: Array,
-    begin: int,
-    end: int,
-    n_tasks: int,
+    real: Array, imag: Array, tables: _Tables, begin: int, end: int, n_tasks: int
 ) -> None:
-    n_rows, width = rows.shape[1], columns.shape[1]
-    n_low = mixed_real.shape[2]
-    n_high = factors.shape[1] - n_low
+    n_rows, width = tables.rows.shape[1], tables.columns.shape[1]
     work = np.empty((n_tasks, 4, max(width, _TILE)), dtype=real.dtype)
-    column = np.empty((2, width), dtype=real.dtype)
-    exact = np.empty((2, max(width, n_rows)))
-    shift = np.empty((2, n_rows))
+    column, shift = np.empty((2, width), dtype=real.dtype), np.empty((2, n_rows))
+    exact = np.empty((2, width))
     for k in range(begin, end):
-        w = wait_of[k]
-        _prepare(columns[w], factors[k, n_high:], column[0], column[1], exact)
-        products(factors[k, :n_high], cosines[k] + 0.0j, shift[0], shift[1])
-        turns = tangents[k].any()
+        turns = _begin_stage(tables, k, column, shift, exact)
         for task in prange(n_tasks):
-            for row in range(n_rows * task // n_tasks, n_rows * (task + 1) // n_tasks):
-                here = slice(row * width, (row + 1) * width)
-                scale = rows[w, row] * complex(shift[0, row], shift[1, row])
-                _row_stage(
-                    real[here],
-                    imag[here],
-                    mixed_real[w, row],
-                    mixed_imag[w, row],
-                    scale,
-                    column[0],
-                    column[1],
-                    tangents[k, n_high:],
-                    turns,
-                    work[task],
-                )
+            first, last = n_rows * task // n_tasks, n_rows * (task + 1) // n_tasks
+            _flow_rows(real, imag, tables, k, column, shift, turns, first, last, work[task])
         if turns:
-            for p in range(passes.shape[0]):
-                lowest, n_here, run = passes[p, 0], passes[p, 1], passes[p, 2]
+            for p in range(tables.passes.shape[0]):
+                lowest, n_here, run = tables.passes[p, 0], tables.passes[p, 1], tables.passes[p, 2]
                 n_tiles = (real.size >> n_here) // run
                 for task in prange(n_tasks):
                     for tile in range(n_tiles * task // n_tasks, n_tiles * (task + 1) // n_tasks):
-                        _tile_stage(real, imag, tile, lowest, n_here, run, tangents[k], work[task])
+                        tangents = tables.tangents[k]
+                        _tile_stage(real, imag, tile, lowest, n_here, run, tangents, work[task])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cudaq_target.kernels.jit import compiled
+from cudaq_target.kernels.splitting import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
-    Reals = NDArray[np.float64]
 
 loop = cast("Callable[[Callable[..., Any]], Callable[..., Any]]", compiled(contract=True))
 _inner = cast(
@@ -124,15 +124,8 @@ def _factors(
 
 
 @loop
-def _run(
-    real: Array,
-    imag: Array,
-    interactions: Reals,
-    waits: Reals,
-    shifts: Reals,
-    angles: Reals,
-    decay_per_us: float,
-) -> None:
+def _run(real: Array, imag: Array, stages: Stages) -> None:
+    interactions, waits, shifts, angles, decay_per_us = stages
     n_atoms, size = interactions.shape[0], real.size
     kept = np.full(_SLOTS, np.nan)
     phases = np.empty((_SLOTS, 2, size + _APART))
@@ -161,15 +154,7 @@ def _run(
             turn_all(a, b, tangents, work[2:], real, imag)
 
 
-def advance(
-    real: Array,
-    imag: Array,
-    interactions: Reals,
-    waits: Reals,
-    shifts: Reals,
-    angles: Reals,
-    decay_per_us: float,
-) -> None:
+def advance(real: Array, imag: Array, stages: Stages) -> None:
     """Run all stages in one call of compiled code, on one thread."""
-    tables = (np.ascontiguousarray(table) for table in (interactions, waits, shifts, angles))
-    _run(real, imag, *tables, decay_per_us)
+    interactions, waits, shifts, angles = (np.ascontiguousarray(table) for table in stages[:4])
+    _run(real, imag, Stages(interactions, waits, shifts, angles, stages.decay_per_us))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cudaq_target.kernels.splitting import Stages
+
     Reals = NDArray[np.float64]
     Array = NDArray[Any]
 
@@ -109,43 +111,28 @@ def passes_of(n_groups: int, turns: Sequence[bool]) -> list[Pass]:
     return [*found, open_pass]
 
 
-def advance(
-    real: Array,
-    imag: Array,
-    interactions: Reals,
-    waits: Reals,
-    shifts: Reals,
-    angles: Reals,
-    decay_per_us: float,
-    threads: int | None,
-) -> None:
+def advance(real: Array, imag: Array, stages: Stages, threads: int | None) -> None:
     """Queue the passes of all stages on the current stream."""
     del threads  # of the host
     xp = device.arrays()
     here = xp.asarray(real), xp.asarray(imag)
-    for part in _parts(waits):
-        _advance(*here, interactions, waits[part], shifts[part], angles[part], decay_per_us)
+    for part in _parts(stages):
+        _advance(*here, part)
     if not is_on_device(real):
         real[:], imag[:] = (device.to_host(half) for half in here)
 
 
-def _parts(waits: Reals) -> Iterator[slice]:
+def _parts(stages: Stages) -> Iterator[Stages]:
     """Cut stages where they have too many different waits."""
-    step = len(waits) if len(np.unique(waits)) <= _MOST_WAITS else _MOST_WAITS
-    for begin in range(0, len(waits), max(1, step)):
-        yield slice(begin, begin + step)
+    n_stages = len(stages.waits)
+    step = n_stages if len(np.unique(stages.waits)) <= _MOST_WAITS else _MOST_WAITS
+    for begin in range(0, n_stages, max(1, step)):
+        yield stages.part(slice(begin, begin + step))
 
 
-def _advance(
-    real: Array,
-    imag: Array,
-    interactions: Reals,
-    waits: Reals,
-    shifts: Reals,
-    angles: Reals,
-    decay_per_us: float,
-) -> None:
+def _advance(real: Array, imag: Array, stages: Stages) -> None:
     xp = device.arrays()
+    interactions, waits, shifts, angles, decay_per_us = stages
     n_atoms = len(interactions)
     by_bit = np.ascontiguousarray(interactions[::-1, ::-1], dtype=np.float64)
     distinct, wait_of = np.unique(waits, return_inverse=True)
@@ -167,13 +154,13 @@ def _advance(
     for one in passes_of(len(groups), turns):
         group = groups[one.group]
         shape = (n_atoms, group.low, group.first, group.n_bits)
-        stages = (one.begin, one.end, int(one.resumes))
+        numbers = (one.begin, one.end, int(one.resumes))
         atoms = (pairs, moments, number, tables[one.group], moved, tangents, cosines)
         device.launch(
             "splitting",
             f"stages_{_SUFFIX[real.dtype]}",
             device.blocks_for(device.N_THREADS << (n_atoms - group.n_bits)),
-            (real, imag, *shape, *stages, *atoms, 0.5 * decay_per_us),
+            (real, imag, *shape, *numbers, *atoms, 0.5 * decay_per_us),
             shared_bytes=2 * real.dtype.itemsize << group.n_bits,
         )
 

@@ -9,22 +9,15 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Reals = NDArray[np.float64]
+    from cudaq_target.kernels.splitting import Stages
+
     Part = NDArray[np.floating]
 
 
-def advance(
-    real: Part,
-    imag: Part,
-    interactions: Reals,
-    waits: Reals,
-    shifts: Reals,
-    angles: Reals,
-    decay_per_us: float,
-    threads: int | None,
-) -> None:
+def advance(real: Part, imag: Part, stages: Stages, threads: int | None) -> None:
     """Apply the stages one after the other."""
     del threads
+    interactions, waits, shifts, angles, decay_per_us = stages
     n_atoms = len(interactions)
     excited = (np.arange(1 << n_atoms)[:, None] >> np.arange(n_atoms)[::-1]) & 1
     energy = np.einsum("si,ij,sj->s", excited, np.triu(interactions, 1), excited)
