@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from cudaq_target.errors import OptionError
-
-if TYPE_CHECKING:
-    from cudaq_target.coupler.loops.memory_result import MemoryResult
 
 loop = typer.Typer(help="Loops that decide while shots are measured.", no_args_is_help=True)
 
@@ -27,6 +24,13 @@ Replay = Annotated[
 Manifest = Annotated[
     Path | None, typer.Option(help="Write what ran, where, and what came out to this JSON file.")
 ]
+Machine = Annotated[
+    str, typer.Option(help="Endpoint of a controller, or a machine to start one for.")
+]
+Cadence = Annotated[
+    float | None, typer.Option(help="Shots per second of a controller that is started.")
+]
+Noise = Annotated[str | None, typer.Option(help="Of a controller that is started.")]
 DecodeServer = Annotated[
     str | None,
     typer.Option(metavar="ENDPOINT", help="A decode server that runs; else one is started."),
@@ -99,13 +103,9 @@ def memory(
         config_out.write_text(made.config, encoding="utf-8")
         return
     files = Files(events, record, replay, manifest)
-    _report_memory(_done("memory", asked, files), is_json=json)
-
-
-def _report_memory(result: MemoryResult, *, is_json: bool) -> None:
-    """Print it; exit code 1 where the server decodes otherwise than the same decoder offline."""
-    typer.echo(json_format.dumps(result.as_data()) if is_json else result.text())
-    if result.n_disagreements:
+    result = _done("memory", asked, files)
+    _tell(result, is_json=json)
+    if result.n_disagreements:  # the server decodes otherwise than the same decoder offline
         raise typer.Exit(1)
 
 
@@ -117,9 +117,7 @@ def mis(
     radius: Annotated[
         float, typer.Option(help="For a file: vertices at most so far apart have an edge.")
     ] = 1.0,
-    machine: Annotated[
-        str, typer.Option(help="Endpoint of a controller, or a machine to start one for.")
-    ] = "local",
+    machine: Machine = "local",
     device: Annotated[str, typer.Option(help="Whose limits the pulses keep.")] = "AnalogDevice",
     shape: Annotated[str, typer.Option(help="sweep or layers.")] = "sweep",
     duration_ns: Annotated[int, typer.Option(min=100, help="Of the pulses (ns).")] = 2000,
@@ -131,10 +129,8 @@ def mis(
     size: Annotated[
         int | None, typer.Option(min=1, help="End the search with the first set of this size.")
     ] = None,
-    cadence_hz: Annotated[
-        float | None, typer.Option(help="Shots per second of a controller that is started.")
-    ] = None,
-    noise: Annotated[str | None, typer.Option(help="Of a controller that is started.")] = None,
+    cadence_hz: Cadence = None,
+    noise: Noise = None,
     seed: Seed = 1,
     events: Events = None,
     record: Record = None,
@@ -158,8 +154,7 @@ def mis(
         "noise": noise,
         "seed": seed,
     }
-    result = _done("mis", asked, Files(events, record, replay, manifest))
-    typer.echo(json_format.dumps(result.as_data()) if json else result.text())
+    _tell(_done("mis", asked, Files(events, record, replay, manifest)), is_json=json)
 
 
 def _cores(text: str | None) -> tuple[int, int] | None:
@@ -175,14 +170,10 @@ def _cores(text: str | None) -> tuple[int, int] | None:
 def vqe(
     system: Annotated[str, typer.Option(help="h2 or chain.")] = "h2",
     qubits: Annotated[int, typer.Option(help="2 or 4 for h2; 4 for the chain.")] = 4,
-    machine: Annotated[
-        str, typer.Option(help="Endpoint of a controller, or a machine to start one for.")
-    ] = "local",
+    machine: Machine = "local",
     device: Annotated[str | None, typer.Option(help="Of a controller that is started.")] = None,
-    noise: Annotated[str | None, typer.Option(help="Of a controller that is started.")] = None,
-    cadence_hz: Annotated[
-        float | None, typer.Option(help="Shots per second of a controller that is started.")
-    ] = None,
+    noise: Noise = None,
+    cadence_hz: Cadence = None,
     optimiser: Annotated[
         str, typer.Option(help="gradient, rotosolve, spsa or cobyla.")
     ] = "gradient",
@@ -218,8 +209,7 @@ def vqe(
         "fixed_shots": fixed_shots,
         "seed": seed,
     }
-    result = _done("vqe", asked, Files(events, record, replay, manifest))
-    typer.echo(json_format.dumps(result.as_data()) if json else result.text())
+    _tell(_done("vqe", asked, Files(events, record, replay, manifest)), is_json=json)
 
 
 @loop.command()
@@ -263,8 +253,7 @@ def drift(
         "detuning_per_min": detuning_per_min,
         "seed": seed,
     }
-    result = _done("drift", asked, Files(events, record, replay, manifest))
-    typer.echo(json_format.dumps(result.as_data()) if json else result.text())
+    _tell(_done("drift", asked, Files(events, record, replay, manifest)), is_json=json)
 
 
 class Files(NamedTuple):
@@ -294,3 +283,7 @@ def _done(name: str, asked: dict[str, Any], files: Files) -> Any:  # noqa: ANN40
         made = of_loop(name, asked, found, phases, events=files.events, record=shots)
         write(made, files.manifest)
     return found
+
+
+def _tell(result: Any, *, is_json: bool) -> None:  # noqa: ANN401 - of any loop
+    typer.echo(json_format.dumps(result.as_data()) if is_json else result.text())
