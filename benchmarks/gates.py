@@ -182,7 +182,7 @@ def textbook(interaction: float, target_ns: int) -> NDArray[np.complex128]:
     back *= cmath.exp(-0.5j * interaction * 1e-3 * target_ns)
     wrong = 0.25 * cmath.phase(back)
     turns = np.exp(1j * wrong * np.array([1.0, -1.0, -1.0, 1.0]))
-    return turns * np.array([abs(back), 1.0, 1.0, 1.0])
+    return np.asarray(turns * np.array([abs(back), 1.0, 1.0, 1.0]))
 
 
 def edge_rows(n_programs: int) -> Iterator[Row]:
@@ -196,7 +196,10 @@ def edge_rows(n_programs: int) -> Iterator[Row]:
 
     progress("square analog pulses")
     errors: dict[str, list[float]] = {"local": [], "pulser-simulation": []}
-    machines = {"local": LocalAnalogMachine(), "pulser-simulation": QutipAnalogMachine()}
+    machines: dict[str, LocalAnalogMachine | QutipAnalogMachine] = {
+        "local": LocalAnalogMachine(),
+        "pulser-simulation": QutipAnalogMachine(),
+    }
     for seed in range(n_programs):
         program = square_program(seed)
         exact = np.abs(solve(problem_of(program))) ** 2
