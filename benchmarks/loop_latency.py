@@ -59,7 +59,7 @@ DECISION_GOAL = 5.0
 OVERHEAD_GOALS_MS = {"shm": 1.0, "ipc": 2.0}
 # Transports, and how their clients wait.
 _ENDS = (("shm", "adaptive"), ("shm", "yield"), ("ipc", "adaptive"))
-_QUICK_ENDS = {"canned": (("shm", "adaptive"), ("ipc", "adaptive")), "emulator": _ENDS[:1]}
+_QUICK_ENDS = (("shm", "adaptive"), ("ipc", "adaptive"))
 N_SHOTS, BLOCK = 128, 32
 _WARM_UPS = 100
 PLANS: dict[str, Callable[[], ShotPlan]] = {
@@ -224,8 +224,8 @@ class Walk:
 def overhead_rows(quick: bool) -> Iterator[Row]:
     """Wall time of a step, less the machine's own."""
     n_blocks, n_steps = (2, 20) if quick else (10, 100)
-    for kind in ("canned", "emulator"):
-        for transport, wait in _QUICK_ENDS[kind] if quick else _ENDS:
+    for kind in ("canned",) if quick else ("canned", "emulator"):
+        for transport, wait in _QUICK_ENDS if quick else _ENDS:
             goal_ms = OVERHEAD_GOALS_MS[transport]
             place = transport if wait == "adaptive" else f"{transport}, client that yields"
             progress(f"overhead of a step, {kind} machine, {place}")

@@ -246,7 +246,7 @@ def test_stages_of_every_transport():
 def test_shots_wait_for_their_correction(monkeypatch):
     monkeypatch.setattr(stages, "PERIODS_NS", (50_000, 1_000_000))
     records = list(stages.sifl_records(quick=True))
-    assert len(records) == 6
+    assert len(records) == 4
     assert all(one["shots"] == 20 and one["added_p50"] >= 0 for one in records)
     wrong = ((("look_up", b"\x01"),), b"\x02")
     with (
