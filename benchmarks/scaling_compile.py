@@ -144,7 +144,8 @@ def qubit_lines(
     """Layers over the number of qubits."""
     for n in sizes:
         progress(f"compile, {n} qubits, depth {DEPTH}")
-        seeds = rng.integers(1 << 30, size=repeats).tolist()
+        # From here on the peer takes seconds.
+        seeds = rng.integers(1 << 30, size=repeats if n < 16 else 1).tolist()
         circuits = [kernels.random_layers(n, DEPTH, seed) for seed in seeds]
         yield {"n": n, "gates": len(circuits[0].gates)} | turns(circuits)
 
@@ -241,18 +242,18 @@ def qubits_row(lines: Section) -> Row:
     )
 
 
-def error_row() -> Row:
+def error_row(n_gates: int = CHECKED_GATES) -> Row:
     """A long program still is the circuit: its emulated pulses against NumPy's ideal gates."""
     from cudaq_target.machines.local import LocalMachine  # noqa: PLC0415
     from cudaq_target.program import compile_circuit  # noqa: PLC0415
     from tests.target.simulate import state_of  # noqa: PLC0415
 
-    circuit = random_gates(CHECKED_QUBITS, CHECKED_GATES, np.random.default_rng(_SEED))
+    circuit = random_gates(CHECKED_QUBITS, n_gates, np.random.default_rng(_SEED))
     found = LocalMachine().state(compile_circuit(circuit).timeline)
     error = abs(1.0 - abs(np.vdot(state_of(circuit), found)) ** 2)
     goal = Goal(ERROR_GOAL)
     return Row(
-        name=f"state error after {CHECKED_GATES} random gates on {CHECKED_QUBITS} qubits",
+        name=f"state error after {n_gates} random gates on {CHECKED_QUBITS} qubits",
         value=float(error),
         unit="1 - F",
         peer="NumPy, ideal gates",

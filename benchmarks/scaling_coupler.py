@@ -42,9 +42,13 @@ _PREFIX = "scaling-"
 
 def measured(quick: bool = False) -> Measurement:
     """Measure everything."""
-    sizes = (64, 65_536) if quick else SIZES
-    counts = (1, 2) if quick else CLIENTS
-    for_s = 0.1 if quick else 0.5
+    if quick:
+        return measured_cells((64, 65_536), (1, 2), for_s=0.1)
+    return measured_cells(SIZES, CLIENTS, for_s=0.5)
+
+
+def measured_cells(sizes: Sequence[int], counts: Sequence[int], for_s: float) -> Measurement:
+    """Measure every transport for these payloads (bytes) and numbers of clients."""
     lines: list[dict[str, Any]] = []
     with ExitStack() as stack:
         clients = [stack.enter_context(process("call")) for _ in range(max(counts))]
