@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,10 @@ class Controller:
     def kill(self):
         self.process.kill()
         self.process.communicate()
+
+    def restart(self):
+        self.kill()
+        self.start()
 
     def __enter__(self):
         return self
@@ -106,33 +111,28 @@ def fixed(n_shots):
     return Sample(Looking(n_shots))
 
 
+@contextmanager
+def disturbed(controller, act, n_shots, **given):
+    """A loop of slow shots in the midst of which a controller is acted upon; and its events."""
+    events = []
+    on_event, thread = after_some_shots(events, act)
+    with connect(controller.endpoint) as link:
+        given = {"patience_s": PATIENCE_S} | given
+        estimator = FrequencyEstimator(1)
+        yield FeedbackLoop(link, SLOW, estimator, fixed(n_shots), events=on_event, **given), events
+    thread.join()
+
+
 def accounts_hold(result):
     return result.n_used + result.n_discarded + result.n_lost == result.n_measured
 
 
 @BOTH
 def test_a_controller_that_is_killed_and_restarted_delays_the_loop(controller, tmp_path):
-    events = []
-
-    def restart():
-        controller.kill()
-        controller.start()
-
-    on_event, thread = after_some_shots(events, restart)
     record = tmp_path / "record"
-    with connect(controller.endpoint) as link:
-        loop = FeedbackLoop(
-            link,
-            SLOW,
-            FrequencyEstimator(1),
-            fixed(200),
-            events=on_event,
-            record=record,
-            timeout_s=0.5,
-            patience_s=PATIENCE_S,
-        )
+    restarts = disturbed(controller, controller.restart, 200, record=record, timeout_s=0.5)
+    with restarts as (loop, events):
         result = loop.run()
-    thread.join()
     assert result.status == "done"
     assert result.n_used == result.estimate.n_shots == 200
     assert accounts_hold(result)
@@ -148,21 +148,9 @@ def test_a_controller_that_is_killed_and_restarted_delays_the_loop(controller, t
 
 @RING
 def test_a_controller_that_stays_away_ends_the_loop(controller):
-    events = []
-    on_event, thread = after_some_shots(events, controller.kill)
-    with connect(controller.endpoint) as link:
-        loop = FeedbackLoop(
-            link,
-            SLOW,
-            FrequencyEstimator(1),
-            fixed(3000),
-            events=on_event,
-            timeout_s=0.2,
-            patience_s=1.0,
-        )
-        with pytest.raises(LinkError):
-            loop.run()
-    thread.join()
+    stays_away = disturbed(controller, controller.kill, 3000, timeout_s=0.2, patience_s=1.0)
+    with stays_away as (loop, events), pytest.raises(LinkError):
+        loop.run()
     result = loop.result
     assert result.status == "failed"
     assert 0 < result.n_used < 3000
@@ -173,52 +161,21 @@ def test_a_controller_that_stays_away_ends_the_loop(controller):
 
 @SOCKET
 def test_a_run_is_not_repeated_for_ever(controller):
-    events = []
-
-    def restart():
-        controller.kill()
-        controller.start()
-
-    on_event, thread = after_some_shots(events, restart)
-    with connect(controller.endpoint) as link:
-        loop = FeedbackLoop(
-            link,
-            SLOW,
-            FrequencyEstimator(1),
-            fixed(3000),
-            events=on_event,
-            timeout_s=0.5,
-            patience_s=PATIENCE_S,
-            max_retries=0,
-        )
-        with pytest.raises(StreamLostError):
-            loop.run()
-    thread.join()
+    restarts = disturbed(controller, controller.restart, 3000, timeout_s=0.5, max_retries=0)
+    with restarts as (loop, _), pytest.raises(StreamLostError):
+        loop.run()
     assert accounts_hold(loop.result)
 
 
 @SOCKET
 def test_a_frozen_controller_delays_the_loop(controller):
-    events = []
-
     def pause():
         freeze(controller.process.pid)
         time.sleep(0.6)
         controller.process.send_signal(signal.SIGCONT)
 
-    on_event, thread = after_some_shots(events, pause)
-    with connect(controller.endpoint) as link:
-        loop = FeedbackLoop(
-            link,
-            SLOW,
-            FrequencyEstimator(1),
-            fixed(200),
-            events=on_event,
-            timeout_s=0.2,
-            patience_s=PATIENCE_S,
-        )
+    with disturbed(controller, pause, 200, timeout_s=0.2) as (loop, _):
         result = loop.run()
-    thread.join()
     assert result.status == "done"
     assert result.n_used == 200
     assert accounts_hold(result)
