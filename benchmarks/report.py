@@ -152,7 +152,7 @@ class Report:
 
     def record(self) -> dict[str, object]:
         """Return all that a file in `results/` holds; `command` makes it again."""
-        head = {
+        head: dict[str, object] = {
             "format": FORMAT,
             "bench": self.bench,
             "command": self.command,
@@ -160,7 +160,7 @@ class Report:
             "seconds": round(self.seconds, 1),
             "machine": self.machine,
         }
-        return head | {"rows": [_row_record(row) for row in self.rows]} | self.sections
+        return {**head, "rows": [_row_record(row) for row in self.rows], **self.sections}
 
 
 def _row_record(row: Row) -> dict[str, object]:
