@@ -203,10 +203,23 @@ def _of_manifest(manifest: Manifest | None) -> Iterator[tuple[str, str, str]]:
         yield "Scale (qubits, QPUs, concurrent sessions)", scale, origin
     if manifest.rerun is not None:
         yield "Determinism", f"repeated with its seed: {manifest.rerun['agreement']}", origin
+    if manifest.kind == "loop":
+        yield "Synchronization", _synchronization(figures), origin
     if figures.get("n_lost") is not None and manifest.kind == "loop":
         yield "Failure behavior", f"{figures['n_lost']} shots lost in the loop", origin
     if manifest.events is not None:
         yield "Observability / telemetry", f"every decision in {Path(manifest.events).name}", origin
+
+
+def _synchronization(figures: Mapping[str, Any]) -> str:
+    """What the run of a loop needed of clocks: a cadence, or nothing at all."""
+    late = figures.get("lateness_ns")
+    if isinstance(late, Mapping) and late.get("p99") is not None:
+        said = (
+            f"rounds leave by one clock, p50 {duration(late['p50'])}, p99 {duration(late['p99'])}"
+        )
+        return f"{said} after their time; the decoder answers calls and needs no clock"
+    return "not applicable: decisions count shots, not time; controller and host share no clock"
 
 
 def _of_records(records: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
@@ -220,6 +233,9 @@ def _of_records(records: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
         )
         longest = f"longest of {entry['n']:,} {duration(most)}"
         yield "Jitter", f"{where}: p99 − p50 = {duration(p99 - p50)}, {longest}", said
+        # A probe's offset is wrong by half its round trip at most, see `coupler.clock`.
+        bound = duration(_US * float(entry["min"]) / 2.0)
+        yield "Synchronization", f"{where}: two clocks compared within ±{bound} by calls", said
     for record in records:
         said = _evidence(record)
         for entry in record.get("open_loop", ()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html.parser
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -136,8 +137,20 @@ def test_a_card_takes_figures_from_records_alone() -> None:
     assert "benchmark rtt, 2026" in rows["Latency"].evidence
     assert "benchmark stream" in rows["Failure behavior"].evidence
     assert "pyzmq" not in rows["Latency"].text  # a peer's figure is not ours
-    for dimension in ("Program size", "Synchronization", "Instruction safety"):
+    within = re.match(r"shm: two clocks compared within ±(\d+) ns", rows["Synchronization"].text)
+    assert within is not None
+    assert abs(float(within[1]) - 500.0 * first["min"]) <= 1.0
+    for dimension in ("Program size", "Instruction safety"):
         assert rows[dimension].status == "TBD"
+
+
+def test_a_card_of_a_memory_says_how_well_its_rounds_kept_time(energy) -> None:
+    figures = {"lateness_ns": {"p50": 1_500, "p99": 40_000, "max": 90_000}, "n_lost": 0}
+    kept = dataclasses.replace(energy, result=dataclasses.replace(energy.result, figures=figures))
+    rows = {row.dimension: row.text for row in card(kept).rows}
+    assert rows["Synchronization"].startswith(
+        "rounds leave by one clock, p50 1.5 µs, p99 40 µs after their time"
+    )
 
 
 def test_a_card_of_a_loop_has_its_round_trips(energy, found) -> None:
@@ -148,6 +161,8 @@ def test_a_card_of_a_loop_has_its_round_trips(energy, found) -> None:
     assert "p50 200 µs" in rows["Latency"].text
     assert rows["Jitter"].text.startswith("loop: p99 − p50 = 700 µs")
     assert rows["Failure behavior"].text == "0 shots lost in the loop"
+    assert rows["Synchronization"].text.startswith("not applicable: decisions count shots")
+    assert rows["Synchronization"].status == "Observed"
     assert "/somewhere" not in filled.markdown()
     rows = {row.dimension: row for row in card(found).rows}
     n_bytes = len(found.program["text"].encode())
