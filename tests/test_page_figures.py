@@ -73,6 +73,8 @@ ALLOWED: dict[str, dict[str, str]] = {
     "docs/limitations.md": {"A deadline of 1 ms takes": SETTING},
     "docs/loops.md": {
         "ask for shots for 30 s": DEFAULT,
+        "turns below 5 ms": DEFAULT,
+        "for 0.2 ms before it sleeps": DEFAULT,
         "`machine_timeout_s` (30 s)": DEFAULT,
         "final state is within 1.6 mHa": SETTING,
         "succeed in 95 % of 200 loops": SETTING,
