@@ -99,7 +99,11 @@ def draw_loop(figure: Figure, record: dict[str, Any]) -> None:
         lines = _of(record["loop_steps"], over=over)
         for k, place in enumerate(dict.fromkeys(line["place"] for line in lines)):
             _curve(axes, _of(lines, place=place), "n", "median_ms", f"C{k}", place)
-        axes.set(xlabel=over, ylabel="overhead per step (ms)", title=titles[over], yscale="log")
+        axes.set(xlabel=over, ylabel="overhead per step (ms)", title=titles[over])
+        if over == "settings":
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0.0)
         if over != "qubits":
             axes.set_xscale("log")
     _finish(panels.values())
