@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from cudaq_target.timeline import Pulse, PulseProgram
 
 _MAX_PLANS = 128
-# A plan made for other angles is given up when it makes a program this much longer, or this much
-# more sensitive, than the one it was made for.
+# A plan made for other angles is given up when its program is longer, or more sensitive, than these
+# multiples of the one that it was made for plus a free amount.
 _MAX_LENGTHENING = 1.2
 _MAX_INFIDELITY_GROWTH = 1.5
 _FREE_LENGTHENING_NS = 500

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # pulser-simulation draws a spline through the samples; 16 ns of silence keep it off the pulses.
 PADDING_NS = 16
 _SEED = 20260101
-# About 30 ms of search for 100 gates; more tries gain less than 1 %.
+# Tries times pulses squared: about 30 ms for 100 gates; more tries gain less than 1 %.
 _SEARCH_BUDGET = 4_000_000
 _MIN_TRIES, _MAX_TRIES = 32, 200
 
