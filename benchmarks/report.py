@@ -36,6 +36,7 @@ PACKAGES = (
     "cudaq-target",
     "cuda-quantum-cu12",
     "cuda-quantum-cu13",
+    "cudaq-qec-cu12",
     "cupy-cuda12x",
     "cupy-cuda13x",
     "eclipse-zenoh",
@@ -48,12 +49,14 @@ PACKAGES = (
     "pasqal-cloud",
     "pulser-core",
     "pulser-simulation",
+    "pymatching",
     "pyzmq",
     "qiskit",
     "qiskit-pasqal-provider",
     "qrmi",
     "qutip",
     "scipy",
+    "stim",
 )
 
 
