@@ -319,7 +319,12 @@ def _received(future: Future[_Value | Failure]) -> _Value | Failure:
             "the function; scripts need `if __name__ == '__main__':` around their sweep",
         )
     except Exception as error:  # noqa: BLE001 - whatever pickles and foreign executors raise
-        return Failure(type(error).__name__, str(error), traceback.format_exc())
+        return Failure(
+            type(error).__name__,
+            f"{error}; the function, its points and results travel by pickle, so define the "
+            "function at the top of a module",
+            traceback.format_exc(),
+        )
 
 
 def _checked(
