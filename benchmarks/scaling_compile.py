@@ -46,7 +46,7 @@ GATES_ALONE = "The ratio is that against level 3, which makes gates, no pulses a
 def measured(quick: bool = False) -> Measurement:
     """Measure everything."""
     rng = np.random.default_rng(_SEED)
-    gates = list(gate_lines((10, 100, 300) if quick else SIZES, 2 if quick else 5, rng))
+    gates = list(gate_lines((30, 300) if quick else SIZES, 2 if quick else 5, rng))
     qubits = list(qubit_lines((4, 8) if quick else (4, 8, 12, 16, 20, 24, 32, 40), 2, rng))
     cold = list(cold_lines((100,) if quick else COLD_SIZES, 1 if quick else 3))
     rows = [size_row(gates), cold_row(cold), qubits_row(qubits), error_row()]

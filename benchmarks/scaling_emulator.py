@@ -55,8 +55,8 @@ _TWO_PI = 2.0 * math.pi
 def measured(quick: bool = False) -> Measurement:
     """Measure everything."""
     budget_s = 0.05 if quick else 1.5
-    gate_sizes = (4, 8, 12) if quick else (2, 3, 4, 5, 6, *range(8, 26, 2))
-    atom_sizes = (4, 8, 10) if quick else tuple(range(4, 22, 2))
+    gate_sizes = (4, 12) if quick else (2, 3, 4, 5, 6, *range(8, 26, 2))
+    atom_sizes = (8, 10) if quick else tuple(range(4, 22, 2))
     gates = list(gate_lines(gate_sizes, budget_s, peer_up_to=0 if quick else 6))
     sweeps = list(sweep_lines(atom_sizes, budget_s, peer_up_to=8 if quick else 12))
     depths = list(depth_lines((1, 10) if quick else (1, 2, 5, 10, 20, 50, 100, 200), budget_s))

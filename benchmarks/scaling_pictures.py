@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Line = dict[str, Any]
 
 FOLDER = ROOT / "docs"
-_MARK = {"marker": "o", "markersize": 3, "linewidth": 1.4}
+_MARK: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.4}
 _SMALL = 7
 
 
