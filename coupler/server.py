@@ -46,6 +46,8 @@ _TEND_NS: Final = 20_000_000
 # About what a client takes from the shots of one answer to the next question. Waking a server that
 # sleeps takes as long on a machine with sleeping cores.
 _FOLLOW_NS: Final = 200_000
+# Who looks out on the core that the client wants looks out in vain; asleep, he is woken elsewhere.
+_MOST_SKIPPED: Final = 1024
 
 
 class CounterSet(Protocol):
@@ -130,6 +132,8 @@ class Server(Serving):
         self._finished: deque[tuple[Ticket, int, bytes]] = deque()
         self._stop = threading.Event()
         self._failure: Exception | None = None
+        self._n_in_vain = 0
+        self._n_left_out = 0
         self._pid = os.getpid()
         self._padded = memoryview(bytearray(port.slot_bytes))
         self._control = control
@@ -228,12 +232,21 @@ class Server(Serving):
                 port.tend()
 
     def _follow(self, request: memoryview) -> tuple[Hashable, int] | None:
-        """Look out for the next request of a client that is in the middle of its shots."""
+        """Look out for the next request of a client that is in the middle of its shots.
+
+        Where that was in vain, the next times are left out, more of them each time.
+        """
+        if self._n_left_out < self._n_in_vain:
+            self._n_left_out += 1
+            return None
+        self._n_left_out = 0
         until_ns = time.monotonic_ns() + _FOLLOW_NS
         while time.monotonic_ns() < until_ns:
             arrived = self._port.receive_into(request, 0.0)
             if arrived is not None:
+                self._n_in_vain = 0
                 return arrived
+        self._n_in_vain = min(2 * self._n_in_vain + 1, _MOST_SKIPPED)
         return None
 
     def _dispatch(

@@ -156,6 +156,24 @@ def test_a_cadence_and_whole_jobs_have_a_thread_of_their_own(place):
         assert set(machine.threads) == {"machine"}
 
 
+def test_a_server_stops_looking_out_for_a_client_who_does_not_come(place):
+    machine = ComputedMachine()
+    with serve(machine, place) as server, connect(server.endpoint) as link:
+        client = client_of(link)
+        program = client.load_program("p")
+        for seed in range(1, 12):
+            run = client.run(program, 500, seed=seed, window=64, wait_ns=10**9)
+            shots = [int(row[0]) for batch in run.receiver.take() for row in batch.rows]
+            while not run.receiver.is_complete:
+                time.sleep(0.002)  # longer than a server looks out
+                run.pull(10**9)
+                shots += [int(row[0]) for batch in run.receiver.take() for row in batch.rows]
+            assert shots == [1000 * seed + k for k in range(500)]
+        assert server._n_in_vain > 0
+        for seed in range(12, 15):
+            assert len(measured(client, program, seed)[0]) == 500
+
+
 @given(st.lists(st.tuples(st.integers(1, 4096), st.integers(0, 10**9)), min_size=1))
 @settings(max_examples=50, deadline=None)
 def test_what_was_long_stays_long_for_a_while(turns):
