@@ -43,7 +43,7 @@ _PREFIX = "scaling-"
 def measured(quick: bool = False) -> Measurement:
     """Measure everything."""
     if quick:
-        return measured_cells((64, 65_536), (1, 2), for_s=0.1)
+        return measured_cells((64, 65_536), (2,), for_s=0.05)
     return measured_cells(SIZES, CLIENTS, for_s=0.5)
 
 
