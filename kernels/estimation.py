@@ -231,6 +231,18 @@ def check_parameter(parameter: int) -> None:
         raise KernelInputError("parameter", f"is {parameter}", expected)
 
 
+def check_spread(spread: ArrayLike) -> Reals:
+    """Refuse what is no spread of steps; give it, shape (3,).
+
+    Raises:
+        KernelInputError: See above.
+    """
+    steps = check_reals(spread, (len(PARAMETERS),), "spread")
+    if (steps < 0.0).any():
+        raise KernelInputError("spread", f"holds {steps.min()}", "use 0 or more")
+    return steps
+
+
 def _check_points(parameters: ArrayLike) -> Reals:
     points = host_array(parameters, "parameters")
     if points.ndim != 2 or points.shape[1] != len(PARAMETERS) or len(points) == 0:

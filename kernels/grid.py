@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from cudaq_target.kernels.arguments import check_reals, check_vector
+from cudaq_target.kernels.arguments import check_vector
 from cudaq_target.kernels.errors import KernelInputError
 from cudaq_target.kernels.estimation import (
     NO_ERRORS,
     Experiment,
     OutcomeErrors,
     check_parameter,
+    check_spread,
     most_informative,
     outcome_probabilities,
     posterior_update,
@@ -151,9 +152,7 @@ class GridPosterior:
         Raises:
             KernelInputError: A spread is negative or not finite.
         """
-        steps = check_reals(spread, (3,), "spread")
-        if (steps < 0.0).any():
-            raise KernelInputError("spread", f"holds {steps.min()}", "use 0 or more")
+        steps = check_spread(spread)
         weights = np.exp(self.log_weights).reshape([len(axis) for axis in self.axes])
         for k, (axis, step) in enumerate(zip(self.axes, steps, strict=True)):
             if step > 0.0:

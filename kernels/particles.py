@@ -14,6 +14,7 @@ from cudaq_target.kernels.estimation import (
     Experiment,
     OutcomeErrors,
     check_parameter,
+    check_spread,
     most_informative,
     outcome_probabilities,
     posterior_update,
@@ -183,9 +184,7 @@ class ParticlePosterior:
             KernelInputError: A spread is negative or not finite, or `rng` is no generator.
         """
         _check_generator(rng)
-        steps = check_reals(spread, (3,), "spread")
-        if (steps < 0.0).any():
-            raise KernelInputError("spread", f"holds {steps.min()}", "use 0 or more")
+        steps = check_spread(spread)
         moved = self.parameters + steps * rng.standard_normal(self.parameters.shape)
         return type(self)(moved, self.log_weights)
 

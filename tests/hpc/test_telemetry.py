@@ -26,6 +26,7 @@ from cudaq_target.telemetry import service
 from cudaq_target.telemetry.calls import place_of
 from cudaq_target.telemetry.coupler_metrics import RTT_BUCKETS_NS, cumulative
 from tests.hpc.cloud_programs import waiting
+from tests.hpc.daemons import until
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NAMES = {
@@ -204,6 +205,7 @@ def test_a_launch_on_the_cloud(account, tmp_path):
     qubits = bell.qalloc(2)
     bell.h(qubits[0])
     bell.cx(qubits[0], qubits[1])
+    account.orders.service_s = 0.2  # long enough to be seen while it runs
     file = tmp_path / "spans.jsonl"
     with telemetry.start(port=0, traces=str(file)) as exporter:
         with Pasqal(machine="EMU_FREE"):
@@ -305,8 +307,7 @@ def test_text_file_follows(tmp_path):
     with telemetry.start(file=tmp_path / "p.prom", interval_s=0.01) as exporter:
         with telemetry.task("local", "a", 1):
             pass
-        while "pasqal_qpu_shots_total{" not in exporter.file.read_text():
-            pass
+        until(lambda: "pasqal_qpu_shots_total{" in exporter.file.read_text(), "the file follows")
 
 
 @pytest.mark.parametrize(

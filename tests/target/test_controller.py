@@ -280,9 +280,26 @@ def test_noise_that_does_nothing_is_none():
     assert Settings.of(noise=pulser.NoiseModel(p_false_pos=0.1)).noise is not None
 
 
-def test_warming_up_measures_a_program_of_each_kind():
-    controller().warm_up()
-    controller(device="AnalogDevice").warm_up()
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [
+        ({}, ["gate", "gate", "analog"]),
+        ({"device": "AnalogDevice"}, ["analog"]),
+        ({"machine": "qutip"}, []),
+    ],
+)
+def test_warming_up_measures_a_program_of_each_kind(monkeypatch, given, kinds):
+    begun = []
+
+    def begin(self, loaded, *how):
+        begun.append(loaded.family.kind)
+        return measure(self, loaded, *how)
+
+    machine = controller(**given)
+    measure = type(machine).begin
+    monkeypatch.setattr(type(machine), "begin", begin)
+    machine.warm_up()
+    assert begun == kinds
 
 
 def test_a_machine_elsewhere_runs_jobs(tmp_path):

@@ -201,10 +201,10 @@ def test_noise_trajectories(name):
 
 
 def test_there_is_no_noise_model_to_unset():
-    cudaq.set_target("pasqal")
-    cudaq.cudaq_runtime.unset_noise()
-    cudaq.set_target("qpp-cpu")
-    cudaq.cudaq_runtime.unset_noise()
+    for target in ("pasqal", "qpp-cpu"):
+        cudaq.set_target(target)
+        cudaq.cudaq_runtime.unset_noise()
+        assert cudaq.sample(plain, shots_count=3).get_total_shots() == 3
 
 
 KNOWN = (
