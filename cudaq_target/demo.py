@@ -162,9 +162,8 @@ def run(
         ControllerStartError: The controller did not come up.
         CouplerError: Link or machine failed for good.
     """
-    problem = hydrogen(n_qubits)
     check_place(manifest)
-    begin, phases = time.perf_counter(), Phases()
+    problem, begin, phases = hydrogen(n_qubits), time.perf_counter(), Phases()
     with interruptible(), ExitStack() as stack:  # Ctrl-C ends the controller, too
         folder = stack.enter_context(run_folder())
         log = folder / "events.jsonl" if events is None else Path(events)

@@ -38,6 +38,9 @@ DecodeServer = Annotated[
 InPython = Annotated[
     bool, typer.Option("--python", help="Start the server in Python, not in machine code.")
 ]
+Priority = Annotated[
+    int | None, typer.Option(help="Real-time priority of both, 1 to 99; the system must allow.")
+]
 ConfigOut = Annotated[
     Path | None,
     typer.Option(help="Write the decoder's settings for `decode-server --config`, and end."),
@@ -66,9 +69,7 @@ def memory(
     cores: Annotated[
         str | None, typer.Option(metavar="A,B", help="Pin this process and the server.")
     ] = None,
-    priority: Annotated[
-        int | None, typer.Option(help="Real-time priority of both, 1 to 99; the system must allow.")
-    ] = None,
+    priority: Priority = None,
     seed: Seed = 0,
     events: Events = None,
     record: Record = None,
