@@ -120,13 +120,12 @@ def evolve_rydberg(
         BackendUnavailableError: The back end does not run here.
     """
     _check(problem, order, tolerance, step_ns, save_at_ns, initial_state)
-    verified = step_ns is None
     # Two states, and the tables of the waits; while a pass is verified, the state of the last one.
-    n_copies = 2.4 + verified + (len(save_at_ns) if measure is None else 0)
+    n_copies = 2.4 + (step_ns is None) + (len(save_at_ns) if measure is None else 0)
     itemsize = np.dtype(dtype).itemsize
     if choose_backend(backend, initial_state) == "gpu":
         # CuPy's sums of products need arrays for these, and tables of probabilities three.
-        n_copies += verified + 1.5 * (measure is not None)
+        n_copies += (step_ns is None) + 1.5 * (measure is not None)
         needed = state_bytes(problem.n_atoms, itemsize=itemsize, copies=n_copies)
         require_device_bytes(needed, problem.n_atoms)
     else:
