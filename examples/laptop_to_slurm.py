@@ -1,12 +1,12 @@
 """The same program on a laptop, on a controller, and in a job of Slurm or Grid Engine.
 
     python examples/laptop_to_slurm.py                                   # in this process
-    CUDAQ_TARGET_MACHINE=ipc:///tmp/qpu.sock python examples/laptop_to_slurm.py  # a controller
+    CUDAQ_TARGET_MACHINE=ipc:///tmp/me/qpu.sock python examples/laptop_to_slurm.py  # a controller
     sbatch --gres=qpu:NAME examples/laptop_to_slurm.sh                   # the QPU of the job
 
 No line of it says where it runs. What `CUDAQ_TARGET_MACHINE` names is used, else the QPU that the
 job was given, and without either the emulator in this process. A controller is started with
-`cudaq-target serve --bind ipc:///tmp/qpu.sock`.
+`cudaq-target serve --bind ipc:///tmp/me/qpu.sock`.
 """
 
 from __future__ import annotations
