@@ -106,7 +106,7 @@ def doctor(json: Json = False) -> None:
 
 @app.command(name="warm-up")
 def warm_up(json: Json = False) -> None:
-    """Compile the loops for this machine now, not at the first program (half a minute, once)."""
+    """Compile the loops for this machine now, not at the first program (some seconds, once)."""
     from cudaq_target import warm  # noqa: PLC0415
 
     seconds = warm.warm_up()

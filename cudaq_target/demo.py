@@ -109,13 +109,12 @@ class Result:
                 f"  exact     {found.problem.exact:.5f} Ha",
                 f"  error     {1e3 * found.error:+.2f} mHa, {verdict} the tolerance of "
                 f"{1e3 * self.tolerance_ha:.1f} mHa",
-                f"  search    {found.n_search:,} shots streamed, {fixed.n_search:,} fixed: "
-                f"{fixed.n_search / found.n_search:.1f} times fewer",
+                f"  search    {found.n_search:,} shots streamed, {fixed.n_search:,} fixed, as many "
+                f"in each basis: {_saved(fixed.n_search, found.n_search)}",
                 "  state     {:.2f} mHa above the ground state streamed, {:.2f} fixed (exact, the "
                 "loops do not know it)".format(*states),
                 f"  energy to ± {1e3 * estimate.standard_error:.1f} mHa: {found.n_final:,} shots "
-                f"streamed, {fixed.n_final:,} fixed: {fixed.n_final / found.n_final:.1f} times "
-                "fewer",
+                f"streamed, {fixed.n_final:,} fixed: {_saved(fixed.n_final, found.n_final)}",
                 f"  round trip p50 {1e-3 * rtt.percentile(50):.0f} µs, p99 "
                 f"{1e-3 * rtt.percentile(99):.0f} µs, the machine's time included; "
                 f"{found.loop.n_runs} runs, {found.loop.n_discarded} shots behind a stop",
@@ -126,6 +125,11 @@ class Result:
                 f"  report    {self.report}",
             )
         )
+
+
+def _saved(n_fixed: int, n_streamed: int) -> str:
+    times = f"{n_fixed / n_streamed:.1f}"
+    return "no fewer" if float(times) <= 1.0 else f"{times} times fewer"
 
 
 def run(

@@ -191,7 +191,7 @@ def compiled_loops() -> Finding:
     return Finding(
         name,
         "off",
-        "none yet: the first program compiles them (half a minute)",
+        "none yet: the first program compiles them (some seconds)",
         "cudaq-target warm-up",
     )
 

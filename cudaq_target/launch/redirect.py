@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cudaq_target import target
+from cudaq_target.coupler.interrupts import interruptible
 from cudaq_target.launch.arguments import refuse_noise_model, refuse_unknown
 
 if TYPE_CHECKING:
@@ -146,10 +147,11 @@ def _launch(original: Callable[..., Any], module: str, name: str) -> Callable[..
         session = target.active()
         if session is None:
             return original(*args, **kwargs)
-        ours = getattr(import_module(module), name)
-        if kwargs:
-            refuse_unknown(ours, original.__name__, kwargs)
-        return ours(session, *args, **kwargs)
+        with interruptible():
+            ours = getattr(import_module(module), name)
+            if kwargs:
+                refuse_unknown(ours, original.__name__, kwargs)
+            return ours(session, *args, **kwargs)
 
     return replacement
 

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
 
 import cudaq
 import pulser
@@ -253,3 +256,15 @@ def test_what_is_no_kernel_is_refused():
     cudaq.set_target("pasqal")
     with pytest.raises(OptionError, match=r"Decorate the function with @cudaq\.kernel"):
         cudaq.sample(lambda: None)
+
+
+def test_ctrl_c_in_a_long_call_is_an_exception():
+    """CUDA-Q's own handler of the signal would end the process here, past every `finally`."""
+    cudaq.set_target("pasqal", seed=1)
+    cudaq.sample(partial, 0.5, shots_count=10)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        cudaq.sample(partial, [0.1 * k for k in range(1_000_000)], shots_count=10)
+    timer.join()
+    assert cudaq.sample(partial, 0.5, shots_count=10).get_total_shots() == 10
