@@ -22,10 +22,7 @@ from benchmarks.suite import CANNOT_RUN, RIGHT, UNKNOWN, WRONG, Outcome, exit_co
 from benchmarks.timing import in_turns, repeated, turns
 
 # Records from before format 2, until they are taken again.
-OLD = {
-    *("analog", "gpu", "hpc", "loop-drift", "loop-memory", "loop-vqe"),
-    *("rtt", "stream", "throughput"),
-}
+OLD = {"analog"}
 MEMBERS = {
     "right": "rows = lambda quick: [Row('one', 1.0, 's')]",
     "slow": "rows = lambda quick: [Row('late', 9.0, 's', reach='<= 1', holds=False)]",
