@@ -21,8 +21,6 @@ from benchmarks.report import RESULTS, ROOT, Report, Row, machine_facts
 from benchmarks.suite import CANNOT_RUN, RIGHT, UNKNOWN, WRONG, Outcome, exit_code
 from benchmarks.timing import in_turns, repeated, turns
 
-# Records from before format 2, until they are taken again.
-OLD = {"analog"}
 MEMBERS = {
     "right": "rows = lambda quick: [Row('one', 1.0, 's')]",
     "slow": "rows = lambda quick: [Row('late', 9.0, 's', reach='<= 1', holds=False)]",
@@ -91,7 +89,7 @@ def test_every_benchmark_is_registered() -> None:
 def test_every_record_is_of_a_benchmark_and_of_the_present_format() -> None:
     found = check.checked()
     assert set(found) <= set(registry.BY_NAME)
-    assert {name for name, problems in found.items() if problems} <= OLD
+    assert not {name for name, problems in found.items() if problems}
 
 
 def test_a_record_that_is_amiss_is_told_from_one_that_is_not() -> None:
