@@ -8,6 +8,7 @@ never a slow figure; 2 an unknown benchmark or option; 3 that what a benchmark n
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json as json_format
 import os
 import shlex
@@ -209,7 +210,8 @@ def start(arguments: list[str]) -> int:
     """
     chosen = vars(parse(arguments))
     if chosen.pop("list"):
-        print(listing())
+        with contextlib.suppress(BrokenPipeError):  # `| head` has seen enough
+            print(listing(), flush=True)
         return RIGHT
     pinned = chosen.pop("pin") or ()
     if pinned:

@@ -21,7 +21,12 @@ from typing import TYPE_CHECKING, Final
 from cudaq_target import telemetry
 from cudaq_target.coupler.control_messages import program_id_of
 from cudaq_target.coupler.errors import CouplerError, RemoteCallError
-from cudaq_target.coupler.link_errors import KeyFileError, LinkBusyError
+from cudaq_target.coupler.link_errors import (
+    EndpointError,
+    InsecureEndpointError,
+    KeyFileError,
+    LinkBusyError,
+)
 from cudaq_target.device import device_from_json
 from cudaq_target.errors import (
     MachineRefusedError,
@@ -238,6 +243,9 @@ class ControllerMachine:
                     f"no room for another client ({error.reason})",
                     "Wait for the other client, or serve at ipc:// or tcp:// for many",
                 ) from error
+            except (EndpointError, InsecureEndpointError) as error:
+                reason = f"it was not called: {error.reason}"
+                raise MachineUnavailableError(self.endpoint, reason, error.remedy) from error
             except CouplerError as error:
                 raise MachineUnavailableError(
                     self.endpoint, f"no controller answers ({error})", _START

@@ -263,3 +263,12 @@ def test_keys(tmp_path):
         with pytest.raises(OptionError, match=r"key file .*none': it cannot be read"):
             cudaq.sample(flip, shots_count=3)
     assert client_security(keys / "client.key_secret", server).server_public
+
+
+def test_a_place_that_is_open_to_others_is_not_called(tmp_path):
+    tmp_path.chmod(0o777)
+    cudaq.set_target("pasqal", machine=f"ipc://{tmp_path}/qpu.sock")
+    with pytest.raises(MachineUnavailableError, match="it was not called: .*mode 0?777") as caught:
+        cudaq.sample(flip, shots_count=1)
+    assert "0700" in str(caught.value)
+    assert "no controller answers" not in str(caught.value)
