@@ -163,6 +163,8 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
             raise OptionError(
                 f"environment variable {variable}", "unknown option", nearest(variable, known)
             )
+        if not text:
+            continue  # as shells have it: `X=` and an unset X are the same to a job script
         settings[known[variable]] = _located(f"environment variable {variable}", known[variable])(
             text
         )

@@ -35,6 +35,12 @@ def test_defaults(tmp_path):
     assert Options().machine == "local"
 
 
+def test_an_empty_variable_is_not_set(tmp_path):
+    assert merged(tmp_path, CUDAQ_TARGET_SEED="", CUDAQ_TARGET_MACHINE="") == merged(tmp_path)
+    with pytest.raises(OptionError, match="CUDAQ_TARGET_SEDE: unknown option"):
+        merged(tmp_path, CUDAQ_TARGET_SEDE="")
+
+
 def test_precedence_argument_environment_nearest_file_default(tmp_path):
     (tmp_path / "user").mkdir()
     (tmp_path / "user" / "config.toml").write_text("shots = 1\nseed = 1\nthreads = 1\n")

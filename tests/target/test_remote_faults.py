@@ -268,7 +268,7 @@ def test_keys(tmp_path):
 def test_a_place_that_is_open_to_others_is_not_called(tmp_path):
     tmp_path.chmod(0o777)
     cudaq.set_target("pasqal", machine=f"ipc://{tmp_path}/qpu.sock")
-    with pytest.raises(MachineUnavailableError, match="it was not called: .*mode 0?777") as caught:
+    with pytest.raises(MachineUnavailableError, match=r"it was not called: .*mode 0?777") as caught:
         cudaq.sample(flip, shots_count=1)
     assert "0700" in str(caught.value)
     assert "no controller answers" not in str(caught.value)
